@@ -1,0 +1,99 @@
+"""The native module: everything that computes. Blocking calls release the GIL; every object may be used from any thread."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+__version__: str
+
+class EngineError(Exception):
+    """Base class. ``hint`` says what to do next, where that is known."""
+
+    hint: str | None
+
+class FileError(EngineError):
+    """A file cannot be opened, read or written."""
+
+class FormatError(EngineError):
+    """A model file is damaged or of an unknown kind."""
+
+class ModelError(EngineError):
+    """The model in a sound file cannot be run."""
+
+class RequestError(EngineError):
+    """A request asks for something impossible; ``param`` names the field."""
+
+    param: str
+
+class ContextLengthError(RequestError): ...
+class QueueFullError(EngineError): ...
+class ClosedError(EngineError): ...
+class InternalError(EngineError): ...
+
+class Event:
+    """What the engine reports about one request."""
+
+    request_id: int
+    kind: Literal["text", "finished", "embedding", "scores", "done", "failed"]
+    index: int
+    """The choice (OpenAI ``n``) that a ``text`` or ``finished`` event belongs to."""
+    text: str
+    """``text``: new whole characters (may be empty)."""
+    tokens: list[dict[str, Any]]
+    """``text``, ``scores``: ``{"id", "bytes", "logprob", "top": [(id, bytes, logprob), ...]}``."""
+    finish_reason: Literal["stop", "length", "cancelled"] | None
+    usage: dict[str, Any] | None
+    """``done``: prompt_tokens, completion_tokens, cached_tokens, queue_seconds, first_token_seconds, total_seconds."""
+    embedding: list[float] | None
+    error: EngineError | None
+
+class EventQueue:
+    """Receives the events of any number of requests, for one consumer."""
+
+    def __init__(self) -> None: ...
+    def receive(self, timeout: float | None = None) -> list[Event]:
+        """Blocks until there is at least one event and returns all that wait; an empty list after ``timeout`` seconds."""
+
+class Engine:
+    """One model, loaded and running."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        quant: Literal["auto", "q8", "q4", "f16", "none"] = "auto",
+        threads: int | None = None,
+        context_length: int | None = None,
+        kv_type: Literal["f16", "q8"] = "f16",
+        kv_tokens: int | None = None,
+        max_sequences: int = 64,
+        max_queue: int = 256,
+        prefill_chunk: int = 512,
+        prefix_cache: bool = True,
+        packed_file: bool = True,
+    ) -> None:
+        """Loads ``path`` (a GGUF file, or a folder or file of safetensors)."""
+    def info(self) -> dict[str, Any]:
+        """Shape, sizes in bytes, format, quant, kernels, threads, context_length, eos tokens, chat template presence, generation defaults."""
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
+    def detokenize(self, tokens: Sequence[int], *, skip_special: bool = False) -> str: ...
+    def token_bytes(self, token: int) -> bytes: ...
+    def apply_chat_template(self, messages_json: str, *, add_generation_prompt: bool = True, tools_json: str | None = None) -> str:
+        """Renders messages (a JSON array of OpenAI messages) with the model's own template."""
+    def submit(self, request: dict[str, Any], queue: EventQueue) -> int:
+        """Queues work and returns its id at once.
+
+        ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str). For generate:
+        ``max_new_tokens``, ``choices``, ``stop`` (list of str), ``stop_tokens``, ``logprobs`` (int or None), ``temperature``, ``top_k``,
+        ``top_p``, ``min_p``, ``typical_p``, ``repetition_penalty``, ``presence_penalty``, ``frequency_penalty``, ``logit_bias`` (dict),
+        ``seed``. For score: ``top``. Unknown keys are refused with RequestError.
+        """
+    def cancel(self, request_id: int) -> None: ...
+    def stats(self) -> dict[str, Any]:
+        """waiting, running, kv_pages_used, kv_pages_total, prompt_tokens_total, completion_tokens_total, cached_tokens_total, steps_total, ..."""
+    def close(self) -> None: ...
+
+def doctor() -> dict[str, Any]:
+    """CPU, kernel set, threads, memory."""
+
+def gguf_tensor(path: str, name: str) -> tuple[list[int], bytes]:
+    """A tensor of a GGUF file by its GGUF name: shape (outermost first) and its values as little-endian float32."""

@@ -1,0 +1,1 @@
+//! Who holds which KV page, and which prefixes are known. Never sees a key or a value.

@@ -1,0 +1,15 @@
+//! Synapse Engine's core: loads language models and runs them. Knows nothing of Python or HTTP.
+//!
+//! `text -> tokenize -> schedule -> architectures (on a backend) -> sample -> stream -> text`
+pub mod architectures;
+pub mod backends;
+pub mod batch;
+pub mod cache;
+pub mod error;
+pub mod files;
+pub mod sample;
+pub mod schedule;
+pub mod stream;
+pub mod tokenize;
+
+pub use error::{Error, Result};

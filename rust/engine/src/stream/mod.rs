@@ -1,0 +1,1 @@
+//! Tokens to text, as they come: whole UTF-8 characters, stop strings.

@@ -1,0 +1,8 @@
+//! Python bindings. Converts types, releases the GIL, maps errors; knows no arithmetic and no models.
+use pyo3::prelude::*;
+
+/// The native module `synapse_engine._engine`.
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
+}
