@@ -60,7 +60,7 @@ impl DType {
 
     /// Bytes of a row of `values` values, or `None` if it is not a whole number of blocks or overflows.
     pub fn row_bytes(self, values: usize) -> Option<usize> {
-        if values % self.block_values() != 0 {
+        if !values.is_multiple_of(self.block_values()) {
             return None;
         }
         (values / self.block_values()).checked_mul(self.block_bytes())
