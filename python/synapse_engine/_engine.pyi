@@ -1,7 +1,10 @@
-"""The native module: everything that computes. Blocking calls release the GIL; every object may be used from any thread."""
+"""The native module: everything that computes.
+
+Blocking calls release the GIL; every object may be used from any thread.
+"""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 __version__: str
 
@@ -29,6 +32,7 @@ class QueueFullError(EngineError): ...
 class ClosedError(EngineError): ...
 class InternalError(EngineError): ...
 
+@final
 class Event:
     """What the engine reports about one request."""
 
@@ -46,13 +50,15 @@ class Event:
     embedding: list[float] | None
     error: EngineError | None
 
+@final
 class EventQueue:
     """Receives the events of any number of requests, for one consumer."""
 
     def __init__(self) -> None: ...
     def receive(self, timeout: float | None = None) -> list[Event]:
-        """Blocks until there is at least one event and returns all that wait; an empty list after ``timeout`` seconds."""
+        """Blocks until there is an event and returns all that wait; an empty list after ``timeout`` seconds."""
 
+@final
 class Engine:
     """One model, loaded and running."""
 
@@ -73,23 +79,31 @@ class Engine:
     ) -> None:
         """Loads ``path`` (a GGUF file, or a folder or file of safetensors)."""
     def info(self) -> dict[str, Any]:
-        """Shape, sizes in bytes, format, quant, kernels, threads, context_length, eos tokens, chat template presence, generation defaults."""
+        """Shape, sizes in bytes, format, quant, kernels, threads, context_length, end tokens, chat template presence,
+        generation defaults.
+        """
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
     def detokenize(self, tokens: Sequence[int], *, skip_special: bool = False) -> str: ...
     def token_bytes(self, token: int) -> bytes: ...
-    def apply_chat_template(self, messages_json: str, *, add_generation_prompt: bool = True, tools_json: str | None = None) -> str:
+    def apply_chat_template(
+        self, messages_json: str, *, add_generation_prompt: bool = True, tools_json: str | None = None
+    ) -> str:
         """Renders messages (a JSON array of OpenAI messages) with the model's own template."""
     def submit(self, request: dict[str, Any], queue: EventQueue) -> int:
         """Queues work and returns its id at once.
 
-        ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str). For generate:
-        ``max_new_tokens``, ``choices``, ``stop`` (list of str), ``stop_tokens``, ``logprobs`` (int or None), ``temperature``, ``top_k``,
-        ``top_p``, ``min_p``, ``typical_p``, ``repetition_penalty``, ``presence_penalty``, ``frequency_penalty``, ``logit_bias`` (dict),
-        ``seed``. For score: ``top``. Unknown keys are refused with RequestError.
+        ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str).
+        For generate: ``max_new_tokens`` (absent: what the context window has room for), ``choices``, ``stop`` (list of
+        str), ``stop_tokens`` (besides the model's own), ``ignore_eos`` (bool: leave the model's own out), ``logprobs``
+        (int or None), ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``typical_p``, ``repetition_penalty``,
+        ``presence_penalty``, ``frequency_penalty``, ``logit_bias`` (dict), ``seed``; what is absent or None takes the
+        model's default. For score: ``top``. Unknown keys are refused with RequestError.
         """
     def cancel(self, request_id: int) -> None: ...
     def stats(self) -> dict[str, Any]:
-        """waiting, running, kv_pages_used, kv_pages_total, prompt_tokens_total, completion_tokens_total, cached_tokens_total, steps_total, ..."""
+        """waiting, running, kv_pages_used, kv_pages_total, prompt_tokens_total, completion_tokens_total,
+        cached_tokens_total, steps_total, ...
+        """
     def close(self) -> None: ...
 
 def doctor() -> dict[str, Any]:

@@ -1,8 +1,15 @@
 //! Python bindings. Converts types, releases the GIL, maps errors; knows no arithmetic and no models.
 use pyo3::prelude::*;
 
+mod errors;
+mod event;
+mod queue;
+
 /// The native module `synapse_engine._engine`.
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<event::PyEvent>()?;
+    module.add_class::<queue::EventQueue>()?;
+    errors::register(module)
 }

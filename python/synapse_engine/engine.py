@@ -1,0 +1,188 @@
+"""The engine for Python programs: a model by name, answers as text. Knows requests, not how they are computed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from synapse_engine import _engine
+from synapse_engine.options import generate_request
+from synapse_engine.results import Outcome
+from synapse_engine.streams import Dispatcher, Stream
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Unpack
+
+    from synapse_engine.options import GenerateOptions
+    from synapse_engine.results import Generation, Token
+
+    Messages = Sequence[Mapping[str, Any]]
+
+DEVICES = ("auto", "cpu")
+
+
+class Engine:
+    """A language model, loaded and running. May be used from any number of threads and event loops at once.
+
+    ``model`` is the name of an installed model (``synapse ls``) or the path of a GGUF file, a safetensors file or a
+    folder of these. Requests made at the same time share the machine: they run in one batch.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        device: Literal["auto", "cpu"] = "auto",
+        *,
+        quant: Literal["auto", "q8", "q4", "f16", "none"] = "auto",
+        threads: int | None = None,
+        context_length: int | None = None,
+        kv_type: Literal["f16", "q8"] = "f16",
+        kv_tokens: int | None = None,
+        max_sequences: int = 64,
+        max_queue: int = 256,
+        prefix_cache: bool = True,
+        packed_file: bool = True,
+    ) -> None:
+        check_device(device)
+        self.path = find_model(model)
+        self._native = _engine.Engine(
+            str(self.path),
+            quant=quant,
+            threads=threads,
+            context_length=context_length,
+            kv_type=kv_type,
+            kv_tokens=kv_tokens,
+            max_sequences=max_sequences,
+            max_queue=max_queue,
+            prefix_cache=prefix_cache,
+            packed_file=packed_file,
+        )
+        self._dispatcher = Dispatcher(self._native)
+
+    def generate(self, prompt: str, **options: Unpack[GenerateOptions]) -> Generation:
+        """Continues ``prompt``, word for word as given."""
+        return self._finish(self._prompt_tokens(prompt), options)
+
+    def chat(self, messages: str | Messages, **options: Unpack[GenerateOptions]) -> Generation:
+        """Answers a conversation: a list of ``{"role", "content"}``, or one user message as a str."""
+        return self._finish(self._chat_tokens(messages), options)
+
+    def stream(self, prompt_or_messages: str | Messages, **options: Unpack[GenerateOptions]) -> Stream:
+        """The answer piece by piece: to a list of messages as ``chat`` gives it, to a str as ``generate`` does."""
+        return Stream(self._native, generate_request(self._tokens(prompt_or_messages), options))
+
+    async def agenerate(self, prompt: str, **options: Unpack[GenerateOptions]) -> Generation:
+        """``generate`` for asyncio; cancelling the task cancels the request."""
+        return await self._afinish(self._prompt_tokens(prompt), options)
+
+    async def achat(self, messages: str | Messages, **options: Unpack[GenerateOptions]) -> Generation:
+        """``chat`` for asyncio; cancelling the task cancels the request."""
+        return await self._afinish(self._chat_tokens(messages), options)
+
+    async def astream(
+        self, prompt_or_messages: str | Messages, **options: Unpack[GenerateOptions]
+    ) -> AsyncGenerator[str, None]:
+        """``stream`` for asyncio; leaving the loop and closing the generator cancels the request."""
+        request = generate_request(self._tokens(prompt_or_messages), options)
+        pieces = self._dispatcher.run(request, Outcome())
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            await pieces.aclose()
+
+    def embed(self, texts: str | Sequence[str]) -> list[list[float]]:
+        """One vector of length 1 per text: the mean of the final hidden states."""
+        batch = [texts] if isinstance(texts, str) else list(texts)
+        streams = [Stream(self._native, {"tokens": self.tokenize(text), "task": "embed"}) for text in batch]
+        return [unit_length(stream.finish().embedding) for stream in streams]
+
+    def score(self, text: str, *, top: int = 0) -> list[Token]:
+        """Every token of ``text`` with its log-probability given those before it, and the ``top`` likeliest instead."""
+        request = {"tokens": self.tokenize(text), "task": "score", "top": top}
+        with Stream(self._native, request) as stream:
+            return list(stream.finish().generation().tokens)
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        """Token ids of ``text``; ``add_special`` adds what the model wants around a text, such as its first token."""
+        return self._native.tokenize(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int], *, skip_special: bool = False) -> str:
+        """The text of ``tokens``."""
+        return self._native.detokenize(tokens, skip_special=skip_special)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The model's shape, sizes, number formats, kernels and limits."""
+        return self._native.info()
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Requests running and waiting, KV pages in use, tokens so far."""
+        return self._native.stats()
+
+    def close(self) -> None:
+        """Ends all requests and frees the model. Later calls raise ClosedError."""
+        self._native.close()
+        self._dispatcher.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Engine({str(self.path)!r})"
+
+    def _finish(self, tokens: list[int], options: GenerateOptions) -> Generation:
+        with Stream(self._native, generate_request(tokens, options)) as stream:
+            return stream.finish().generation()
+
+    async def _afinish(self, tokens: list[int], options: GenerateOptions) -> Generation:
+        outcome = Outcome()
+        async for _ in self._dispatcher.run(generate_request(tokens, options), outcome):
+            pass
+        return outcome.generation()
+
+    def _tokens(self, prompt_or_messages: str | Messages) -> list[int]:
+        if isinstance(prompt_or_messages, str):
+            return self._prompt_tokens(prompt_or_messages)
+        return self._chat_tokens(prompt_or_messages)
+
+    def _prompt_tokens(self, prompt: str) -> list[int]:
+        return self.tokenize(prompt)
+
+    def _chat_tokens(self, messages: str | Messages) -> list[int]:
+        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        rendered = self._native.apply_chat_template(json.dumps(turns))
+        # The template has written the special tokens already.
+        return self.tokenize(rendered, add_special=False)
+
+
+def check_device(device: str) -> None:
+    """Refuses devices that this version cannot run on."""
+    if device not in DEVICES:
+        error = _engine.RequestError(f"device: expected 'auto' or 'cpu', found {device!r}")
+        error.param = "device"
+        error.hint = "this version runs on the CPU only"
+        raise error
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The path of a model: as given if something is there, else that of the installed model of this name."""
+    return Path(model).expanduser()
+
+
+def unit_length(vector: list[float]) -> list[float]:
+    """``vector`` scaled to length 1; a zero vector stays as it is."""
+    length = math.sqrt(sum(value * value for value in vector))
+    return [value / length for value in vector] if length else vector
