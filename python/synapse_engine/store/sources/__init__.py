@@ -1,0 +1,8 @@
+"""Where a model can come from. A source knows how to fetch into a folder; it does not know the store."""
+
+from .base import Source
+from .folder import FolderSource
+from .hub import HubRepository
+from .package import PackageWheel
+
+__all__ = ["FolderSource", "HubRepository", "PackageWheel", "Source"]
