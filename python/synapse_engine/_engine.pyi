@@ -6,6 +6,24 @@ Blocking calls release the GIL; every object may be used from any thread.
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+__all__ = [
+    "ClosedError",
+    "ContextLengthError",
+    "Engine",
+    "EngineError",
+    "Event",
+    "EventQueue",
+    "FileError",
+    "FormatError",
+    "InternalError",
+    "ModelError",
+    "QueueFullError",
+    "RequestError",
+    "__version__",
+    "doctor",
+    "gguf_tensor",
+]
+
 __version__: str
 
 class EngineError(Exception):
