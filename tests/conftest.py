@@ -6,9 +6,9 @@ from pathlib import Path
 
 import platformdirs
 import pytest
-from synapse_engine.store import PullRequest, Silent, Store, pull
 
 from synapse_engine import Engine
+from synapse_engine.store import PullRequest, Silent, Store, pull
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from synapse_engine import _engine
 from synapse_engine.options import generate_request
 from synapse_engine.results import Outcome
+from synapse_engine.store import Store
+from synapse_engine.store.names import PathName, parse_name
 from synapse_engine.streams import Dispatcher, Stream
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     Messages = Sequence[Mapping[str, Any]]
 
+Quant = Literal["auto", "q8", "q4", "f16", "none"]
 DEVICES = ("auto", "cpu")
 
 
@@ -39,7 +42,7 @@ class Engine:
         model: str | os.PathLike[str],
         device: Literal["auto", "cpu"] = "auto",
         *,
-        quant: Literal["auto", "q8", "q4", "f16", "none"] = "auto",
+        quant: Quant = "auto",
         threads: int | None = None,
         context_length: int | None = None,
         kv_type: Literal["f16", "q8"] = "f16",
@@ -50,10 +53,10 @@ class Engine:
         packed_file: bool = True,
     ) -> None:
         check_device(device)
-        self.path = find_model(model)
+        self.path, usual_quant = find_model(model)
         self._native = _engine.Engine(
             str(self.path),
-            quant=quant,
+            quant=usual_quant if quant == "auto" else quant,
             threads=threads,
             context_length=context_length,
             kv_type=kv_type,
@@ -177,9 +180,19 @@ def check_device(device: str) -> None:
         raise error
 
 
-def find_model(model: str | os.PathLike[str]) -> Path:
-    """The path of a model: as given if something is there, else that of the installed model of this name."""
-    return Path(model).expanduser()
+def find_model(model: str | os.PathLike[str]) -> tuple[Path, Quant]:
+    """What to load for a name or path, and in which number format unless told otherwise.
+
+    Something that lies at this path wins over an installed model of this name. Raises ``store.UnknownModelError``.
+    """
+    path = Path(model).expanduser()
+    if path.exists() or not isinstance(model, str):
+        return path, "auto"
+    store = Store()
+    if isinstance(parse_name(model), PathName):
+        return store.locate(model), "auto"
+    installed = store.find(model)
+    return installed.load_path, cast("Quant", installed.manifest.load_quant)
 
 
 def unit_length(vector: list[float]) -> list[float]:

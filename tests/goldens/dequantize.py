@@ -1,6 +1,7 @@
-"""Makes tests/goldens/dequantize/*.bin: random valid blocks of each format, then their values as the `gguf` package sees them.
+"""Makes tests/goldens/dequantize/*.bin: random valid blocks of each format, then their values by the `gguf` package.
 
-Written with gguf 0.19.0 and numpy 2.4.6: `python tests/goldens/dequantize.py`. A file is the blocks, then float32 little-endian.
+Written with gguf 0.19.0 and numpy 2.4.6: `python tests/goldens/dequantize.py`. A file is the blocks, then their
+values as float32, little-endian.
 """
 
 from pathlib import Path
