@@ -16,6 +16,15 @@ pub struct TensorView<'a> {
     pub data: &'a [u8],
 }
 
+impl TensorView<'_> {
+    /// All values, exactly as the `gguf` package dequantizes them.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.shape.iter().product()];
+        synapse_kernels::dequantize(self.dtype, self.data, &mut values);
+        values
+    }
+}
+
 /// Named tensors of one model.
 pub trait TensorSource: Send + Sync {
     /// The tensor of this name.
