@@ -58,7 +58,7 @@ pub struct AlignedBytes {
 impl AlignedBytes {
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
-        Self { lines: bytemuck::zeroed_vec(len.div_ceil(64)), len }
+        Self { lines: bytemuck::allocation::zeroed_vec(len.div_ceil(64)), len }
     }
 }
 

@@ -37,7 +37,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_i8(from: *const i8) -> Self::F32;
     unsafe fn load_u8(from: *const u8) -> Self::F32;
     unsafe fn store(value: Self::F32, to: *mut f32);
-    unsafe fn store_f16(value: Self::F32, to: *mut u16);
     unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
     unsafe fn sub(a: Self::F32, b: Self::F32) -> Self::F32;
     unsafe fn mul(a: Self::F32, b: Self::F32) -> Self::F32;
@@ -58,7 +57,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn exp2_int(n: Self::I32) -> Self::F32;
 
     unsafe fn splat_i32(value: i32) -> Self::I32;
-    unsafe fn shl<const BITS: u32>(a: Self::I32) -> Self::I32;
+    /// Each lane `<< bits`.
+    unsafe fn shl(a: Self::I32, bits: u32) -> Self::I32;
     unsafe fn to_f32(a: Self::I32) -> Self::F32;
     /// Truncating to `i8` each; the values must fit.
     unsafe fn store_i8(value: Self::I32, to: *mut i8);
@@ -76,8 +76,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Each byte (below 16) replaced by that entry of the table.
     unsafe fn lookup(table: &[u8; 16], codes: Self::Codes) -> Self::Codes;
     /// Per row: `acc + sum over 4 columns of code * activation`; the four signed bytes at `activations` serve all rows.
-    /// `WIDE`: codes may exceed 127.
-    unsafe fn dot<const WIDE: bool>(acc: Self::I32, codes: Self::Codes, activations: *const i8) -> Self::I32;
+    /// `wide`: codes may exceed 127.
+    unsafe fn dot(acc: Self::I32, codes: Self::Codes, activations: *const i8, wide: bool) -> Self::I32;
 }
 
 /// `e^x` with `x` clamped to `-87..=87`, relative error below 3e-7.

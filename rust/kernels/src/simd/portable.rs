@@ -67,10 +67,6 @@ impl Simd for Portable {
         unsafe { write(value, to) }
     }
     #[inline(always)]
-    unsafe fn store_f16(value: F, to: *mut u16) {
-        unsafe { write(value.map(|v| f16::from_f32(v).to_bits()), to) }
-    }
-    #[inline(always)]
     unsafe fn add(a: F, b: F) -> F {
         map(|i| a[i] + b[i])
     }
@@ -130,8 +126,8 @@ impl Simd for Portable {
         [value; LANES]
     }
     #[inline(always)]
-    unsafe fn shl<const BITS: u32>(a: [i32; LANES]) -> [i32; LANES] {
-        a.map(|v| v << BITS)
+    unsafe fn shl(a: [i32; LANES], bits: u32) -> [i32; LANES] {
+        a.map(|v| v << bits)
     }
     #[inline(always)]
     unsafe fn to_f32(a: [i32; LANES]) -> F {
@@ -176,7 +172,7 @@ impl Simd for Portable {
         codes.map(|c| table[usize::from(c & 15)])
     }
     #[inline(always)]
-    unsafe fn dot<const WIDE: bool>(acc: [i32; LANES], codes: [u8; 64], activations: *const i8) -> [i32; LANES] {
+    unsafe fn dot(acc: [i32; LANES], codes: [u8; 64], activations: *const i8, _: bool) -> [i32; LANES] {
         let a: [i8; 4] = unsafe { read(activations) };
         std::array::from_fn(|row| {
             acc[row] + (0..4).map(|k| i32::from(codes[row * 4 + k]) * i32::from(a[k])).sum::<i32>()

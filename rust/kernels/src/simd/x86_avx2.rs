@@ -13,12 +13,11 @@ pub struct Avx2(());
 impl Avx2 {
     /// The proof, if this CPU qualifies.
     pub fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let has =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         has.then_some(Self(()))
     }
 }
-
-const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 /// Applies a 256-bit intrinsic to both halves.
 macro_rules! both {
@@ -56,9 +55,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> Self::F32 {
-        unsafe {
-            [_mm256_cvtph_ps(_mm_loadu_si128(from.cast())), _mm256_cvtph_ps(_mm_loadu_si128(from.add(8).cast()))]
-        }
+        unsafe { [_mm256_cvtph_ps(_mm_loadu_si128(from.cast())), _mm256_cvtph_ps(_mm_loadu_si128(from.add(8).cast()))] }
     }
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Self::F32 {
@@ -69,28 +66,22 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self::F32 {
-        unsafe { both!(_mm256_cvtepi32_ps, widen_i8(_mm_loadu_si128(from.cast()))) }
+        let wide = unsafe { widen_i8(_mm_loadu_si128(from.cast())) };
+        both!(_mm256_cvtepi32_ps, wide)
     }
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self::F32 {
-        unsafe {
+        let wide = unsafe {
             let bytes = _mm_loadu_si128(from.cast());
-            let wide = [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))];
-            both!(_mm256_cvtepi32_ps, wide)
-        }
+            [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))]
+        };
+        both!(_mm256_cvtepi32_ps, wide)
     }
     #[inline(always)]
     unsafe fn store(value: Self::F32, to: *mut f32) {
         unsafe {
             _mm256_storeu_ps(to, value[0]);
             _mm256_storeu_ps(to.add(8), value[1]);
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_f16(value: Self::F32, to: *mut u16) {
-        unsafe {
-            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<NEAREST>(value[0]));
-            _mm_storeu_si128(to.add(8).cast(), _mm256_cvtps_ph::<NEAREST>(value[1]));
         }
     }
     #[inline(always)]
@@ -173,9 +164,9 @@ impl Simd for Avx2 {
         unsafe { [_mm256_set1_epi32(value); 2] }
     }
     #[inline(always)]
-    unsafe fn shl<const BITS: u32>(a: Self::I32) -> Self::I32 {
+    unsafe fn shl(a: Self::I32, bits: u32) -> Self::I32 {
         unsafe {
-            let bits = _mm_cvtsi32_si128(BITS as i32);
+            let bits = _mm_cvtsi32_si128(bits as i32);
             [_mm256_sll_epi32(a[0], bits), _mm256_sll_epi32(a[1], bits)]
         }
     }
@@ -255,12 +246,12 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn dot<const WIDE: bool>(acc: Self::I32, codes: Self::Codes, activations: *const i8) -> Self::I32 {
+    unsafe fn dot(acc: Self::I32, codes: Self::Codes, activations: *const i8, wide: bool) -> Self::I32 {
         unsafe {
             let a = _mm256_set1_epi32(activations.cast::<i32>().read_unaligned());
             let ones = _mm256_set1_epi16(1);
             let half = |acc, codes| {
-                if WIDE {
+                if wide {
                     // 255 * 127 * 2 overflows the 16-bit pair sums, so even and odd columns are multiplied apart.
                     let even = _mm256_madd_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(255)), sign_even(a));
                     let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(codes), _mm256_srai_epi16::<8>(a));

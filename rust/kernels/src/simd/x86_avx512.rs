@@ -60,10 +60,6 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_storeu_ps(to, value) }
     }
     #[inline(always)]
-    unsafe fn store_f16(value: __m512, to: *mut u16) {
-        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<NEAREST>(value)) }
-    }
-    #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }
@@ -127,8 +123,8 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_set1_epi32(value) }
     }
     #[inline(always)]
-    unsafe fn shl<const BITS: u32>(a: __m512i) -> __m512i {
-        unsafe { _mm512_slli_epi32::<BITS>(a) }
+    unsafe fn shl(a: __m512i, bits: u32) -> __m512i {
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits as i32)) }
     }
     #[inline(always)]
     unsafe fn to_f32(a: __m512i) -> __m512 {
@@ -172,7 +168,7 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), codes) }
     }
     #[inline(always)]
-    unsafe fn dot<const WIDE: bool>(acc: __m512i, codes: __m512i, activations: *const i8) -> __m512i {
+    unsafe fn dot(acc: __m512i, codes: __m512i, activations: *const i8, _: bool) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(acc, codes, _mm512_set1_epi32(activations.cast::<i32>().read_unaligned())) }
     }
 }

@@ -1,0 +1,158 @@
+//! Matrix products over all threads.
+use std::cell::RefCell;
+
+use super::Cpu;
+use crate::{
+    Activations, Matrix,
+    gemm::{self, Sink, direct, expanded, float},
+    simd::LANES,
+};
+
+/// From this many rows on, unpacking a tile once pays.
+const ROWS_WORTH_EXPANDING: usize = 17;
+/// Pieces of work per thread: enough to even out, few enough to claim cheaply.
+const CHUNKS_PER_THREAD: usize = 8;
+
+thread_local! {
+    static SCRATCH: RefCell<expanded::Scratch> = RefCell::default();
+}
+
+/// One product: `out = activations * matrix^T (+ bias) (+ out)`.
+pub struct MatmulJob<'a> {
+    /// Weights.
+    pub matrix: &'a Matrix,
+    /// One per weight row.
+    pub bias: Option<&'a [f32]>,
+    /// `(activation rows, weight rows)`.
+    pub out: &'a mut [f32],
+    /// Add to `out` instead of replacing it.
+    pub add: bool,
+}
+
+/// A job as threads see it.
+struct Task<'a> {
+    matrix: &'a Matrix,
+    bias: *const f32,
+    out: *mut f32,
+    add: bool,
+    /// Tiles of the jobs before this one.
+    first_tile: usize,
+    tiles: usize,
+}
+
+// SAFETY: tasks are shared by threads that write disjoint columns of `out`; `bias` is only read.
+unsafe impl Sync for Task<'_> {}
+
+impl Cpu {
+    /// Several products of the same activations, with one hand-over to the threads.
+    ///
+    /// # Panics
+    /// If sizes do not fit, or the activations were not prepared for one of the matrices.
+    pub fn matmul(&self, activations: &Activations, jobs: &mut [MatmulJob]) {
+        let tasks = tasks(activations, jobs);
+        let tiles: usize = tasks.iter().map(|task| task.tiles).sum();
+        // Two tiles at a time, so that the expanded kernel has its pairs.
+        let per_chunk = (tiles.div_ceil(self.threads() * CHUNKS_PER_THREAD)).next_multiple_of(expanded::TILES);
+        self.pool.run(tiles.div_ceil(per_chunk.max(1)), &|chunk| {
+            let (from, to) = (chunk * per_chunk, ((chunk + 1) * per_chunk).min(tiles));
+            for task in &tasks {
+                let first = from.max(task.first_tile);
+                let last = to.min(task.first_tile + task.tiles);
+                if first < last {
+                    self.tiles(activations, task, first - task.first_tile, last - task.first_tile);
+                }
+            }
+        });
+    }
+
+    fn tiles(&self, activations: &Activations, task: &Task, from: usize, to: usize) {
+        if task.matrix.format().is_float() {
+            return self.float_tiles(activations, task, from, to);
+        }
+        if activations.rows() < ROWS_WORTH_EXPANDING {
+            return self.direct_tiles(activations, task, from, to);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let rows = rows(activations);
+            for first in (from..to).step_by(expanded::TILES) {
+                let second = first + 1;
+                let paired = if second < to { second } else { first };
+                let mut sinks = [task.sink(first), task.sink(paired)];
+                if paired == first {
+                    sinks[1].lanes = 0;
+                }
+                let tiles = [task.tile(first), task.tile(paired)];
+                // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
+                unsafe { self.set.expanded(task.matrix.format(), scratch, tiles, rows, activations.rows(), sinks) };
+            }
+        });
+    }
+
+    fn direct_tiles(&self, activations: &Activations, task: &Task, from: usize, to: usize) {
+        let rows = rows(activations);
+        for tile in from..to {
+            for first in (0..activations.rows()).step_by(direct::MAX_ROWS) {
+                let count = direct::MAX_ROWS.min(activations.rows() - first);
+                let (format, at, sink) = (task.matrix.format(), task.tile(tile), task.sink(tile));
+                // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
+                unsafe { self.set.direct(format, at, rows, first, count, sink) };
+            }
+        }
+    }
+
+    fn float_tiles(&self, activations: &Activations, task: &Task, from: usize, to: usize) {
+        let (format, cols) = (task.matrix.format(), task.matrix.cols());
+        for tile in from..to {
+            for first in (0..activations.rows()).step_by(float::ROWS) {
+                let count = float::ROWS.min(activations.rows() - first);
+                let (at, x, sink) = (task.tile(tile), activations.values.as_ptr(), task.sink(tile));
+                // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
+                unsafe { self.set.float(format, at, x, cols, first, count, sink) };
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    fn tile(&self, index: usize) -> *const u8 {
+        self.matrix.bytes()[index * self.matrix.tile_bytes()..].as_ptr()
+    }
+
+    fn sink(&self, tile: usize) -> Sink {
+        let row = tile * LANES;
+        let stride = self.matrix.rows();
+        let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(row) };
+        Sink { out: self.out.wrapping_add(row), stride, lanes: LANES.min(stride - row), bias, add: self.add }
+    }
+}
+
+fn rows(activations: &Activations) -> gemm::Rows {
+    gemm::Rows { codes: activations.codes.as_ptr(), sums: activations.sums.as_ptr(), groups: activations.groups() }
+}
+
+fn tasks<'a>(activations: &Activations, jobs: &'a mut [MatmulJob]) -> Vec<Task<'a>> {
+    let mut first_tile = 0;
+    let task = |job: &'a mut MatmulJob| {
+        check(activations, job);
+        let tiles = job.matrix.rows().div_ceil(LANES);
+        first_tile += tiles;
+        Task {
+            matrix: job.matrix,
+            bias: job.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            out: job.out.as_mut_ptr(),
+            add: job.add,
+            first_tile: first_tile - tiles,
+            tiles,
+        }
+    };
+    jobs.iter_mut().map(task).collect()
+}
+
+fn check(activations: &Activations, job: &MatmulJob) {
+    let (rows, cols, matrix) = (activations.rows(), activations.cols(), job.matrix);
+    assert_eq!(matrix.cols(), cols, "a matrix of {} columns meets activations of {cols}", matrix.cols());
+    assert_eq!(job.out.len(), rows * matrix.rows(), "output of {rows} rows by {}", matrix.rows());
+    assert!(job.bias.is_none_or(|bias| bias.len() == matrix.rows()), "bias of {} weight rows", matrix.rows());
+    let ready = if matrix.format().is_float() { !activations.values.is_empty() } else { !activations.codes.is_empty() };
+    assert!(ready || rows == 0, "activations were not prepared for {}", matrix.format());
+}

@@ -1,0 +1,102 @@
+//! Operations on single rows: norms, gates, quantization of activations. Knows no threads.
+#![allow(clippy::undocumented_unsafe_blocks)]
+// SAFETY of every block in this file: loads and stores stay inside the slices given; the caller vouches for the instruction set.
+use crate::{
+    activations::{GROUP, GroupSums},
+    simd::{LANES, Simd, exp},
+};
+
+/// The lanes of `x` from `at` on; those beyond the end are 0.
+#[inline(always)]
+unsafe fn lanes<S: Simd>(x: &[f32], at: usize) -> S::F32 {
+    unsafe {
+        if at + LANES <= x.len() {
+            return S::load(x.as_ptr().add(at));
+        }
+        let mut padded = [0.0; LANES];
+        padded[..x.len() - at].copy_from_slice(&x[at..]);
+        S::load(padded.as_ptr())
+    }
+}
+
+/// Writes the lanes that fall inside `out`.
+#[inline(always)]
+unsafe fn put<S: Simd>(value: S::F32, out: &mut [f32], at: usize) {
+    unsafe {
+        if at + LANES <= out.len() {
+            return S::store(value, out.as_mut_ptr().add(at));
+        }
+        let mut padded = [0.0; LANES];
+        S::store(value, padded.as_mut_ptr());
+        let len = out.len() - at;
+        out[at..].copy_from_slice(&padded[..len]);
+    }
+}
+
+/// `out = x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich 2019). All of one length.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn rms_norm<S: Simd>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    unsafe {
+        let mut chains = [S::splat(0.0); 4];
+        for (i, at) in (0..x.len()).step_by(LANES).enumerate() {
+            let v = lanes::<S>(x, at);
+            chains[i % 4] = S::fma(v, v, chains[i % 4]);
+        }
+        let sum = S::sum(S::add(S::add(chains[0], chains[1]), S::add(chains[2], chains[3])));
+        let scale = S::splat(1.0 / (sum / x.len() as f32 + eps).sqrt());
+        for at in (0..x.len()).step_by(LANES) {
+            put::<S>(S::mul(S::mul(lanes::<S>(x, at), scale), lanes::<S>(weight, at)), out, at);
+        }
+    }
+}
+
+/// `out = gate / (1 + e^-gate) * up`. All of one length.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn silu_mul<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    unsafe {
+        for at in (0..gate.len()).step_by(LANES) {
+            let g = lanes::<S>(gate, at);
+            let denominator = S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), g)));
+            put::<S>(S::mul(S::div(g, denominator), lanes::<S>(up, at)), out, at);
+        }
+    }
+}
+
+/// Quantizes a row to 8 bits per group of 32: `code = round(x * 127 / max|x|)`.
+///
+/// `codes` has a whole number of groups, `sums` one entry for each.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn quantize<S: Simd>(x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]) {
+    unsafe {
+        for (group, (codes, sums)) in codes.chunks_exact_mut(GROUP).zip(sums).enumerate() {
+            let at = group * GROUP;
+            let first = lanes::<S>(x, at.min(x.len()));
+            let second = lanes::<S>(x, (at + LANES).min(x.len()));
+            let largest = S::largest(S::max(S::abs(first), S::abs(second)));
+            let inverse = if largest > 0.0 { S::splat(127.0 / largest) } else { S::splat(0.0) };
+            let (first, second) = (S::round(S::mul(first, inverse)), S::round(S::mul(second, inverse)));
+            S::store_i8(first, codes.as_mut_ptr());
+            S::store_i8(second, codes.as_mut_ptr().add(LANES));
+            *sums = GroupSums::new(largest / 127.0, [S::sum_i32(first), S::sum_i32(second)]);
+        }
+    }
+}
+
+/// Rotary embedding of one head in place, halves paired (Su et al. 2021, the layout of GPT-NeoX).
+/// `cos` and `sin` have half the head's length.
+#[inline(always)]
+pub fn rope(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for (((a, b), &c), &s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+        (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
+    }
+}

@@ -1,0 +1,230 @@
+//! A kernel set: every kernel compiled for one instruction set, behind one interface, chosen once. Knows no threads.
+use crate::{
+    Format,
+    activations::GroupSums,
+    attention::{Head, Queries},
+    gemm::{Rows, Sink, expanded},
+};
+
+/// The kernels of one instruction set.
+///
+/// # Safety
+/// A value of an implementing type is proof that the CPU has the instructions. The pointers in the arguments must satisfy
+/// the contracts of the generic kernels that the methods are named after.
+pub(crate) trait KernelSet: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// See [`crate::gemm::direct::tile`]; `count` is at most [`crate::gemm::direct::MAX_ROWS`].
+    unsafe fn direct(&self, format: Format, tile: *const u8, rows: Rows, first: usize, count: usize, sink: Sink);
+    /// See [`crate::gemm::expanded::tiles`].
+    unsafe fn expanded(
+        &self,
+        format: Format,
+        scratch: &mut expanded::Scratch,
+        tiles: [*const u8; expanded::TILES],
+        rows: Rows,
+        count: usize,
+        sinks: [Sink; expanded::TILES],
+    );
+    /// See [`crate::gemm::float::tile`].
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn float(
+        &self,
+        format: Format,
+        tile: *const u8,
+        x: *const f32,
+        cols: usize,
+        first: usize,
+        count: usize,
+        sink: Sink,
+    );
+    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
+    fn silu_mul(&self, gate: &[f32], up: &[f32], out: &mut [f32]);
+    fn quantize(&self, x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]);
+    fn rope(&self, head: &mut [f32], cos: &[f32], sin: &[f32]);
+    /// See [`crate::attention::attend`].
+    unsafe fn attend(&self, queries: &Queries, head: &Head);
+}
+
+/// Compiles every kernel for an instruction set. The attribute is `target_feature`, or nothing for the baseline.
+macro_rules! kernel_set {
+    ($isa:ty, $name:literal, $(#[$feature:meta])?) => {
+        const _: () = {
+            type Isa = $isa;
+
+            $(#[$feature])?
+            unsafe fn direct<P: Packed, const R: usize>(tile: *const u8, rows: Rows, first: usize, n: usize, sink: Sink) {
+                // SAFETY: passed on to the caller.
+                unsafe { gemm::direct::tile::<Isa, P, R>(tile, rows, first, n, sink) }
+            }
+            $(#[$feature])?
+            unsafe fn expanded<P: Packed>(
+                scratch: &mut Scratch,
+                tiles: [*const u8; TILES],
+                rows: Rows,
+                count: usize,
+                sinks: [Sink; TILES],
+            ) {
+                // SAFETY: passed on to the caller.
+                unsafe { gemm::expanded::tiles::<Isa, P>(scratch, tiles, rows, count, sinks) }
+            }
+            $(#[$feature])?
+            unsafe fn float<W: Float>(tile: *const u8, x: *const f32, cols: usize, first: usize, n: usize, sink: Sink) {
+                // SAFETY: passed on to the caller.
+                unsafe { gemm::float::tile::<Isa, W>(tile, x, cols, first, n, sink) }
+            }
+            $(#[$feature])?
+            unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+                // SAFETY: passed on to the caller.
+                unsafe { rows::rms_norm::<Isa>(x, weight, eps, out) }
+            }
+            $(#[$feature])?
+            unsafe fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
+                // SAFETY: passed on to the caller.
+                unsafe { rows::silu_mul::<Isa>(gate, up, out) }
+            }
+            $(#[$feature])?
+            unsafe fn quantize(x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]) {
+                // SAFETY: passed on to the caller.
+                unsafe { rows::quantize::<Isa>(x, codes, sums) }
+            }
+            // Uniform with the others, though the baseline's needs no promise.
+            #[allow(unused_unsafe)]
+            $(#[$feature])?
+            unsafe fn rope(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+                rows::rope(head, cos, sin)
+            }
+            $(#[$feature])?
+            unsafe fn attend<E: Element>(queries: &Queries, head: &Head) {
+                // SAFETY: passed on to the caller.
+                unsafe {
+                    match queries.count {
+                        0..=2 => attention::attend::<Isa, E, 2, 4>(queries, head),
+                        3..=4 => attention::attend::<Isa, E, 4, 4>(queries, head),
+                        _ => attention::attend::<Isa, E, 8, 2>(queries, head),
+                    }
+                }
+            }
+
+            // SAFETY of the blocks below: holding `self` is the proof that the CPU has the instructions.
+            impl KernelSet for Isa {
+                fn name(&self) -> &'static str {
+                    $name
+                }
+                unsafe fn direct(&self, format: Format, tile: *const u8, rows: Rows, first: usize, n: usize, sink: Sink) {
+                    // SAFETY: see above and the caller.
+                    unsafe {
+                        with_layout!(format, unreachable!("{format} is not quantized"), P => match n {
+                            1 => direct::<P, 1>(tile, rows, first, n, sink),
+                            2 => direct::<P, 2>(tile, rows, first, n, sink),
+                            3..=4 => direct::<P, 4>(tile, rows, first, n, sink),
+                            _ => direct::<P, 8>(tile, rows, first, n, sink),
+                        })
+                    }
+                }
+                unsafe fn expanded(
+                    &self,
+                    format: Format,
+                    scratch: &mut Scratch,
+                    tiles: [*const u8; TILES],
+                    rows: Rows,
+                    count: usize,
+                    sinks: [Sink; TILES],
+                ) {
+                    // SAFETY: see above and the caller.
+                    unsafe {
+                        with_layout!(format, unreachable!("{format} is not quantized"),
+                            P => expanded::<P>(scratch, tiles, rows, count, sinks))
+                    }
+                }
+                unsafe fn float(
+                    &self,
+                    format: Format,
+                    tile: *const u8,
+                    x: *const f32,
+                    cols: usize,
+                    first: usize,
+                    n: usize,
+                    sink: Sink,
+                ) {
+                    // SAFETY: see above and the caller.
+                    unsafe {
+                        match format {
+                            Format::F32 => float::<gemm::float::F32>(tile, x, cols, first, n, sink),
+                            Format::F16 => float::<gemm::float::F16>(tile, x, cols, first, n, sink),
+                            Format::BF16 => float::<gemm::float::BF16>(tile, x, cols, first, n, sink),
+                            _ => unreachable!("{format} is quantized"),
+                        }
+                    }
+                }
+                fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+                    // SAFETY: see above.
+                    unsafe { rms_norm(x, weight, eps, out) }
+                }
+                fn silu_mul(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+                    // SAFETY: see above.
+                    unsafe { silu_mul(gate, up, out) }
+                }
+                fn quantize(&self, x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]) {
+                    // SAFETY: see above.
+                    unsafe { quantize(x, codes, sums) }
+                }
+                fn rope(&self, head: &mut [f32], cos: &[f32], sin: &[f32]) {
+                    // SAFETY: see above.
+                    unsafe { rope(head, cos, sin) }
+                }
+                unsafe fn attend(&self, queries: &Queries, head: &Head) {
+                    // SAFETY: see above and the caller.
+                    unsafe {
+                        match head.shape.kv_type {
+                            KvType::F32 => attend::<attention::F32>(queries, head),
+                            KvType::F16 => attend::<attention::F16>(queries, head),
+                            KvType::Q8 => attend::<attention::Q8>(queries, head),
+                        }
+                    }
+                }
+            }
+        };
+    };
+}
+
+mod sets {
+    use super::KernelSet;
+    #[cfg(target_arch = "x86_64")]
+    use crate::simd::{Avx2, Avx512Vnni};
+    use crate::{
+        Format,
+        activations::GroupSums,
+        attention::{self, Element, Head, Queries},
+        gemm::{
+            self, Rows, Sink,
+            expanded::{Scratch, TILES},
+            float::Float,
+        },
+        kv::KvType,
+        packed::{Packed, with_layout},
+        rows,
+        simd::Portable,
+    };
+
+    kernel_set!(Portable, "portable",);
+    #[cfg(target_arch = "x86_64")]
+    kernel_set!(Avx2, "x86-avx2", #[target_feature(enable = "avx2,fma,f16c")]);
+    #[cfg(target_arch = "x86_64")]
+    kernel_set!(
+        Avx512Vnni,
+        "x86-avx512-vnni",
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+    );
+}
+
+/// Every set this CPU can run, best first.
+pub(crate) fn available() -> Vec<Box<dyn KernelSet>> {
+    let mut sets: Vec<Box<dyn KernelSet>> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        sets.extend(crate::simd::Avx512Vnni::detect().map(|set| Box::new(set) as Box<dyn KernelSet>));
+        sets.extend(crate::simd::Avx2::detect().map(|set| Box::new(set) as Box<dyn KernelSet>));
+    }
+    sets.push(Box::new(crate::simd::Portable));
+    sets
+}
