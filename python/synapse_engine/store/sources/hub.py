@@ -206,3 +206,15 @@ def _there(folder: Path, file: _RemoteFile) -> int:
         if path.is_file():
             return min(path.stat().st_size, file.size)
     return 0
+
+
+def reach() -> SourceUnavailableError | None:
+    """Asks the hub for a sign of life; returns what is in the way, if anything."""
+    from huggingface_hub import HfApi
+
+    try:
+        with _translated("the hub"):
+            HfApi().model_info("HuggingFaceTB/SmolLM2-135M-Instruct", timeout=_ANSWER_SECONDS)
+    except SourceUnavailableError as error:
+        return error
+    return None

@@ -1,0 +1,40 @@
+"""Finds who answers for a model: a running server if there is one, else this process."""
+
+from __future__ import annotations
+
+import os
+
+from synapse_engine.cli.choose import choose
+from synapse_engine.cli.options import LoadOptions
+from synapse_engine.cli.output import note
+from synapse_engine.cli.runs import Run, run_of, running
+from synapse_engine.cli.talk import KEY_VARIABLE, LocalTalker, ServerTalker, Talker
+from synapse_engine.store.names import PathName, name_for_path, parse_name
+
+
+def open_talker(model: str | None, load: LoadOptions, *, offline: bool) -> Talker:
+    """Loading options are for a model that this process loads; given any, no server is used."""
+    run = _server(model) if load == LoadOptions(None, None, None, "f16") else None
+    if run is not None:
+        return ServerTalker(run)
+    chosen = choose(model, offline=offline)
+    note(f"loading {chosen.name} ...")
+    return LocalTalker(chosen, load)
+
+
+def _server(model: str | None) -> Run | None:
+    """A server of that model; without a name, the only one. One that wants a key we do not have is left alone."""
+    if model is None:
+        runs = running()
+        run = runs[0] if len(runs) == 1 else None
+    else:
+        run = run_of(_served_name(model))
+    if run is not None and run.auth and not os.environ.get(KEY_VARIABLE):
+        note(f"the server at {run.url} wants a key; set {KEY_VARIABLE} to use it")
+        return None
+    return run
+
+
+def _served_name(model: str) -> str:
+    parsed = parse_name(model)
+    return name_for_path(parsed.path) if isinstance(parsed, PathName) else str(parsed)

@@ -1,0 +1,106 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]
+    """A number in a range, both ends included. Unlike click's own, it does not spell the range out in the help."""
+
+    def __init__(self, kind: type[int] | type[float], lowest: float, highest: float = math.inf) -> None:
+        self.name = "N"
+        self._kind = kind
+        self._lowest, self._highest = lowest, highest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        """See click."""
+        try:
+            number = self._kind(value)
+        except ValueError:
+            self.fail(f"{value!r} is not {'a whole number' if self._kind is int else 'a number'}", param, ctx)
+        if not self._lowest <= number <= self._highest:
+            upper = f"at most {self._highest:g}" if number > self._highest else f"at least {self._lowest:g}"
+            self.fail(f"{value} is out of range: {upper}", param, ctx)
+        return number
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a model; None is the engine's own choice."""
+
+    quant: str | None
+    threads: int | None
+    ctx: int | None
+    kv_type: str
+
+    def engine_arguments(self, default_quant: str) -> dict[str, Any]:
+        """Keyword arguments of ``Engine``."""
+        return {
+            "quant": self.quant or default_quant, "threads": self.threads, "context_length": self.ctx,
+            "kv_type": self.kv_type,
+        }  # fmt: skip
+
+
+def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --quant, --threads, --ctx and --kv-type; ``LoadOptions(**...)`` takes them."""
+    for option in reversed(
+        (
+            click.option(
+                "--quant",
+                type=click.Choice(["auto", "q8", "q4", "f16", "none"]),
+                help="Number format to load weights as.",
+            ),
+            click.option(
+                "--threads", type=Number(int, 1, 1024), help="Worker threads.", show_default="the physical cores"
+            ),
+            click.option(
+                "--ctx", type=Number(int, 1), metavar="TOKENS", help="Longest context.", show_default="the model's"
+            ),
+            click.option(
+                "--kv-type",
+                type=click.Choice(["f16", "q8"]),
+                default="f16",
+                show_default=True,
+                help="Number format of the KV cache.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def offline_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--offline``."""
+    return click.option("--offline", is_flag=True, help="Never get a model that is not installed.")(command)
+
+
+def answer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --system, --temperature, --top-p, --max-tokens and --seed."""
+    for option in reversed(
+        (
+            click.option("--system", help="System message."),
+            click.option("--temperature", type=Number(float, 0, 2), help="0 is greedy.", show_default="the model's"),
+            click.option(
+                "--top-p",
+                type=Number(float, 0, 1),
+                help="Keep the likeliest tokens up to this share.",
+            ),
+            click.option("--max-tokens", type=Number(int, 1), help="Longest answer, in tokens."),
+            click.option("--seed", type=Number(int, 0), help="The same seed gives the same answer."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that are not None, for ``Engine.stream`` or the API."""
+    return {name: value for name, value in options.items() if value is not None}

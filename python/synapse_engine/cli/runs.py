@@ -1,0 +1,88 @@
+"""Which servers run on this machine: one small file each. A file whose process is gone is removed when it is met."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from synapse_engine.cli import processes
+from synapse_engine.store.paths import home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A running server. ``born`` tells its process from a later one with the same pid."""
+
+    pid: int
+    born: str
+    host: str
+    port: int
+    model: str
+    started: str
+    auth: bool
+    """Whether requests need an API key; the key itself is never written."""
+
+    @property
+    def url(self) -> str:
+        """Where clients of this machine find it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
+    @property
+    def seconds_up(self) -> float:
+        """Since it was started."""
+        return (datetime.now(timezone.utc) - datetime.fromisoformat(self.started)).total_seconds()
+
+
+def running() -> list[Run]:
+    """All servers that are alive, by port."""
+    return sorted(_alive(), key=lambda run: run.port)
+
+
+def run_of(model: str) -> Run | None:
+    """A server of that model, if there is one."""
+    return next((run for run in running() if run.model == model), None)
+
+
+@contextmanager
+def registered(host: str, port: int, model: str, *, auth: bool) -> Iterator[Run]:
+    """This process is a server while the block runs."""
+    pid = os.getpid()
+    born = processes.identity(pid) or ""
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    run = Run(pid, born, host, port, model, started, auth)
+    folder = home().runs
+    folder.mkdir(parents=True, exist_ok=True)
+    path, fresh = folder / f"{pid}.json", folder / f".{pid}.new"
+    fresh.write_text(json.dumps(asdict(run)) + "\n", encoding="utf-8")
+    fresh.replace(path)
+    try:
+        yield run
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def log_file(port: int) -> Path:
+    """Where a detached server writes."""
+    return home().runs / f"{port}.log"
+
+
+def _alive() -> Iterator[Run]:
+    folder = home().runs
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        try:
+            run = Run(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            run = None
+        if run is not None and processes.identity(run.pid) == run.born:
+            yield run
+        else:
+            path.unlink(missing_ok=True)
