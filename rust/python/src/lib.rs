@@ -3,6 +3,7 @@ use pyo3::prelude::*;
 
 mod errors;
 mod event;
+mod gguf;
 mod queue;
 
 /// The native module `synapse_engine._engine`.
@@ -11,5 +12,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<event::PyEvent>()?;
     module.add_class::<queue::EventQueue>()?;
+    module.add_function(wrap_pyfunction!(gguf::gguf_tensor, module)?)?;
     errors::register(module)
 }

@@ -1,1 +1,0 @@
-"""The API's responses, built from the engine's events. Knows no HTTP."""
