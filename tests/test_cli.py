@@ -106,6 +106,7 @@ def test_pull_from_a_path(home: Path, tmp_path: Path) -> None:
         ("error-bad-name", ["pull", "a..b"]),
         ("error-no-file", ["pull", "./nowhere.gguf"]),
         ("error-offline", ["run", "smollm2-135m-instruct", "Hello", "--offline"]),
+        ("error-open-to-all", ["up", "--host", "::"]),
         ("error-stop-nothing", ["stop"]),
         ("error-missing-argument", ["pull"]),
         ("error-no-number", ["bench", "--tokens", "many"]),

@@ -157,3 +157,10 @@ def test_an_address_of_another_machine_is_refused(host: str) -> None:
 def test_the_url_is_one_that_clients_can_use() -> None:
     run = Run(1, "", "0.0.0.0", 6900, "m", "2026-01-01T00:00:00+00:00", auth=True)  # noqa: S104
     assert run.url == "http://127.0.0.1:6900"
+
+
+def test_the_default_port_is_the_servers() -> None:
+    from synapse_engine.cli import up
+    from synapse_engine.server import options
+
+    assert up.DEFAULT_PORT == options.DEFAULT_PORT

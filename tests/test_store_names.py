@@ -56,6 +56,7 @@ def test_parses(text: str, wanted: object) -> None:
         "ä",
         "a\n",
         "a:b",
+        "~:",
     ],
 )
 def test_refuses_what_is_no_name(text: str) -> None:

@@ -130,6 +130,11 @@ class Engine:
         """Requests running and waiting, KV pages in use, tokens so far."""
         return self._native.stats()
 
+    @property
+    def native(self) -> _engine.Engine:
+        """The native engine, for programs that handle its events themselves, as the server does."""
+        return self._native
+
     def close(self) -> None:
         """Ends all requests and frees the model. Later calls raise ClosedError."""
         self._native.close()

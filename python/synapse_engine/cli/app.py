@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "Show what a model is made of.",
     "rm": "Remove models from this machine.",
     "verify": "Check every byte of models against their digests.",
+    "up": "Serve a model on an OpenAI-compatible API.",
     "ps": "List the running servers.",
     "stop": "Stop running servers.",
     "chat": "Talk with a model in the terminal.",

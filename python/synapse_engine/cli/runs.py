@@ -14,7 +14,6 @@ from synapse_engine.store.paths import home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,6 @@ def registered(host: str, port: int, model: str, *, auth: bool) -> Iterator[Run]
         yield run
     finally:
         path.unlink(missing_ok=True)
-
-
-def log_file(port: int) -> Path:
-    """Where a detached server writes."""
-    return home().runs / f"{port}.log"
 
 
 def _alive() -> Iterator[Run]:

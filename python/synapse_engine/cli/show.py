@@ -64,7 +64,7 @@ def _print(path: Path, installed: Installed | None, header: ModelHeader, tensors
 
 
 def _one_line(value: object) -> str:
-    text = " ".join(str(value).split())
+    text = f"{value:.7g}" if isinstance(value, float) else " ".join(str(value).split())
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 

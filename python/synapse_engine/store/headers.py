@@ -16,6 +16,7 @@ from .errors import DamagedError
 _LONGEST_JSON = 100 << 20
 _LONGEST_STRING = 16 << 20
 _MOST_DIMENSIONS = 8
+_SHORT_LIST = 16
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
@@ -144,11 +145,18 @@ class _Gguf:
         if kind == _STRING:
             return self._string()
         if kind == _ARRAY:
-            return self._skip_array()
+            return self._array()
         return self._scalar(_SCALARS[kind])
 
-    def _skip_array(self) -> str:
+    def _array(self) -> Any:
+        """Short lists are read, long ones (the vocabulary) only counted."""
         kind, length = self._scalar("<I"), self._count()
+        if kind != _ARRAY and length <= _SHORT_LIST:
+            return [self._value(kind) for _ in range(length)]
+        self._skip_values(kind, length)
+        return f"[{length} values]"
+
+    def _skip_values(self, kind: int, length: int) -> None:
         if kind == _STRING:
             for _ in range(length):
                 self._skip(self._string_length())
@@ -156,7 +164,6 @@ class _Gguf:
             raise ValueError("it has a list of lists")
         else:
             self._skip(length * struct.calcsize(_SCALARS[kind]))
-        return f"[{length} values]"
 
     def _string(self) -> str:
         return self._exactly(self._string_length()).decode("utf-8", errors="replace")

@@ -61,7 +61,7 @@ def parse_name(text: str) -> PlainName | HubName | PathName:
     if address:
         return _hub_name(address["repo"].rstrip("/"), text)
     if _LOOKS_LIKE_PATH.match(text) or text.lower().endswith(MODEL_SUFFIXES):
-        return PathName(Path(text).expanduser())
+        return PathName(_expanded(text))
     if "/" in text:
         return _hub_name(text, text)
     return PlainName(_part(text, text))
@@ -90,6 +90,13 @@ def name_for_path(path: Path) -> str:
     if not slug:
         raise BadNameError(f"no model name can be made from {str(path)!r}", "give one with --name")
     return slug
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise BadNameError(f"{text!r}: no such user, or no home folder", "write the path in full") from error
 
 
 def _hub_name(repo: str, text: str) -> HubName:

@@ -4,6 +4,7 @@ Its own downloads start from nothing after a crash, so files are fetched here wi
 """
 
 import errno
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from .base import Workplace, reported, settle
 from .folder import belongs_to_model
 
 _ANSWER_SECONDS = 15
+_PIECE = 1 << 18
 _PART_OF_SEVERAL = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
@@ -101,11 +103,14 @@ class HubRepository:
         return FileRecord(file.name, target.stat().st_size, sha256_of(target))
 
     def _download(self, file: _RemoteFile, part: Path, progress: Progress) -> None:
-        from huggingface_hub import hf_hub_url
+        from huggingface_hub import constants, hf_hub_url
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+        # Its own pieces of 10 MB make a jumping bar, and an interruption loses up to that much.
+        constants.DOWNLOAD_CHUNK_SIZE = _PIECE
         if part.exists() and part.stat().st_size > file.size:
             part.unlink()
         there = part.stat().st_size if part.exists() else 0
@@ -183,8 +188,8 @@ def _is_transport_error(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:120] if text else type(error).__name__
+    lines = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip().splitlines()
+    return lines[0][:120] if lines else type(error).__name__
 
 
 def _remote_file(sibling: Any) -> _RemoteFile:

@@ -1,6 +1,10 @@
 //! A model's chat template (Jinja), set up as transformers sets it up. Templates come with model files, so they are not
-//! trusted: rendering has a budget of work. Knows no model and no token.
-use std::fmt;
+//! trusted: rendering has a budget of work, a stack and a time limit. Two holes are left, in minijinja 3.1: doubling a
+//! list with `+` takes memory unpaid, and a namespace that holds itself cannot be printed. Knows no model and no token.
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use jiff::{Zoned, fmt::strtime};
 use minijinja::{
@@ -9,17 +13,31 @@ use minijinja::{
 };
 use minijinja_contrib::pycompat;
 
-use super::{json::tojson, messages};
+use super::{json::tojson, messages, own_stack::on_own_stack};
 use crate::{Error, Result};
 
 const NAME: &str = "chat_template";
 
-/// Instructions, or 64 bytes each of text made, that a rendering may cost whatever its input.
-const BASE_BUDGET: u64 = 1_000_000;
+/// What a rendering may cost whatever its input: instructions, or 64 bytes each of text made.
+const BASE_BUDGET: u64 = 250_000;
+
+/// What it may cost at most.
+const MOST_BUDGET: u64 = 2_000_000;
+
+/// A value may nest one deeper every few instructions, and is freed recursively: stack for each unit of the budget.
+const STACK_PER_BUDGET: usize = 256;
+
+/// Bytes; the largest template known to us has a fifth of it.
+const LONGEST_SOURCE: usize = 128 << 10;
+
+/// An expression may nest deeper every two bytes.
+const STACK_PER_SOURCE_BYTE: usize = 2 << 10;
 
 /// A compiled template.
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    /// A rendering did not end in time.
+    stuck: AtomicBool,
 }
 
 /// What a template is rendered with, besides the messages.
@@ -47,6 +65,16 @@ impl ChatTemplate {
     /// # Errors
     /// A syntax error, with its line.
     pub fn new(source: &str) -> Result<Self> {
+        if source.len() > LONGEST_SOURCE {
+            let found = source.len();
+            return Err(Error::Model(format!("chat template: expected at most {LONGEST_SOURCE} bytes, found {found}")));
+        }
+        let owned = source.to_owned();
+        on_own_stack(source.len() * STACK_PER_SOURCE_BYTE, move || Self::compile(&owned))
+            .unwrap_or_else(|| Err(too_much_work()))
+    }
+
+    fn compile(source: &str) -> Result<Self> {
         let mut environment = Environment::new();
         let mut syntax = minijinja::syntax::SyntaxConfig::builder();
         syntax.trim_blocks(true).lstrip_blocks(true);
@@ -56,10 +84,12 @@ impl ChatTemplate {
         environment.set_debug(false);
         environment.set_unknown_method_callback(python_method);
         environment.add_filter("tojson", tojson);
+        // Indents without paying for it: output grows with the square of nesting.
+        environment.remove_filter("pprint");
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: &str| strftime(&Zoned::now(), format));
         environment.add_template_owned(NAME, without_generation_tags(source)).map_err(broken)?;
-        Ok(ChatTemplate { environment })
+        Ok(ChatTemplate { environment, stuck: AtomicBool::new(false) })
     }
 
     /// The template of a model that may have none. `model` is its name.
@@ -83,20 +113,63 @@ impl ChatTemplate {
     /// # Errors
     /// The template refuses the messages (its own words are in the error), fails on them or costs too much work.
     pub fn render(&self, messages: &serde_json::Value, options: ChatOptions) -> Result<String> {
+        if self.stuck.load(Ordering::Relaxed) {
+            return Err(too_much_work());
+        }
         let messages = messages::flatten(messages)?;
         let input = messages.iter().map(text_length).sum::<usize>() + options.tools.map_or(0, text_length);
-        let text_or_undefined = |text: Option<&str>| text.map_or(Value::UNDEFINED, Value::from);
+        let budget = (BASE_BUDGET + input as u64 / 2).min(MOST_BUDGET);
+        let job = Job::new(self.environment.clone(), budget, messages, options);
+        match on_own_stack(budget as usize * STACK_PER_BUDGET, || job.render()) {
+            Some(rendered) => rendered,
+            None => {
+                // Its thread cannot be stopped; at least there will be only one.
+                self.stuck.store(true, Ordering::Relaxed);
+                Err(too_much_work())
+            }
+        }
+    }
+}
+
+/// One rendering, with everything it needs.
+struct Job {
+    environment: Environment<'static>,
+    messages: Vec<serde_json::Value>,
+    tools: Option<serde_json::Value>,
+    add_generation_prompt: bool,
+    bos: Option<String>,
+    eos: Option<String>,
+}
+
+impl Job {
+    fn new(
+        mut environment: Environment<'static>,
+        budget: u64,
+        messages: Vec<serde_json::Value>,
+        options: ChatOptions,
+    ) -> Self {
+        environment.set_fuel(Some(budget));
+        Job {
+            environment,
+            messages,
+            tools: options.tools.cloned(),
+            add_generation_prompt: options.add_generation_prompt,
+            bos: options.bos.map(str::to_owned),
+            eos: options.eos.map(str::to_owned),
+        }
+    }
+
+    fn render(self) -> Result<String> {
+        let text_or_undefined = |text: Option<String>| text.map_or(Value::UNDEFINED, Value::from);
         let context = minijinja::context! {
-            messages => Value::from(Serde(&messages)),
-            tools => options.tools.map(|tools| Value::from(Serde(tools))),
+            messages => Value::from(Serde(&self.messages)),
+            tools => self.tools.as_ref().map(|tools| Value::from(Serde(tools))),
             documents => Value::from(()),
-            add_generation_prompt => options.add_generation_prompt,
-            bos_token => text_or_undefined(options.bos),
-            eos_token => text_or_undefined(options.eos),
+            add_generation_prompt => self.add_generation_prompt,
+            bos_token => text_or_undefined(self.bos),
+            eos_token => text_or_undefined(self.eos),
         };
-        let mut environment = self.environment.clone();
-        environment.set_fuel(Some(BASE_BUDGET + input as u64 / 2));
-        let rendered = environment.get_template(NAME).and_then(|template| template.render(context));
+        let rendered = self.environment.get_template(NAME).and_then(|template| template.render(context));
         rendered.map_err(|error| render_error(&error))
     }
 }
@@ -141,6 +214,10 @@ fn render_error(error: &minijinja::Error) -> Error {
         cause = current.source();
     }
     request(format!("the model's chat template failed on them: {}", describe(error)))
+}
+
+fn too_much_work() -> Error {
+    Error::Model("chat template: it needs more work than any honest template for these messages".into())
 }
 
 fn describe(error: &minijinja::Error) -> String {
@@ -223,3 +300,7 @@ fn without_generation_tags(source: &str) -> String {
     }
     out + rest
 }
+
+#[cfg(test)]
+#[path = "chat_template_tests.rs"]
+mod tests;

@@ -93,6 +93,25 @@ fn gguf_byte_level_bpe_cuts_as_llama_cpp_does() {
     }
 }
 
+/// Runs where `SYNAPSE_TEST_GGUF` names SmolLM2-135M-Instruct.
+#[test]
+fn smollm2_cuts_as_llama_cpp_does() {
+    let Some(path) = std::env::var_os("SYNAPSE_TEST_GGUF") else { return };
+    let checkpoint = crate::files::open(path.as_ref()).unwrap();
+    let tokenizer = Tokenizer::new(&checkpoint.tokenizer).unwrap();
+    check(&tokenizer, &golden("smollm2.json"), "smollm2");
+    assert_eq!(tokenizer.vocab_size(), 49_152);
+    assert_eq!((tokenizer.bos(), tokenizer.eos()), (tokenizer.id("<|im_start|>"), tokenizer.id("<|im_end|>")));
+    assert!(!tokenizer.adds_bos());
+    let template = super::ChatTemplate::new(&checkpoint.chat_template.unwrap()).unwrap();
+    let messages = serde_json::json!([{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]);
+    let options = super::ChatOptions { add_generation_prompt: true, ..Default::default() };
+    assert_eq!(
+        template.render(&messages, options).unwrap(),
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
+    );
+}
+
 #[test]
 fn gguf_sentence_piece_cuts_as_llama_cpp_does() {
     let expected = golden("expected.json");

@@ -7,6 +7,7 @@ pub(crate) mod golden_tests;
 mod hugging_face;
 mod json;
 mod messages;
+mod own_stack;
 mod piece_encoder;
 mod pre_tokenizers;
 mod sentence_piece;

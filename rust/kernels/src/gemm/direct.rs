@@ -1,12 +1,25 @@
 //! Few rows: packed weights are unpacked in registers, once for up to eight rows. Memory bandwidth is the limit.
 use super::{Rows, Sink, accumulate, start};
 use crate::{
-    packed::{Codes, Packed, Scales, Walk},
-    simd::Simd,
+    packed::{Chunks, Codes, Packed, Scales, Values, Walk},
+    simd::{LANES, Simd},
 };
 
 /// The most rows that share one pass over the weights.
 pub const MAX_ROWS: usize = 8;
+
+/// The body once for each row below `$n`, written out: a loop of this size the compiler keeps, and the sums go through memory.
+macro_rules! for_each_row {
+    ($r:ident in $n:ident => $body:block) => {
+        for_each_row!($r, $n, $body, 0, 1, 2, 3, 4, 5, 6, 7)
+    };
+    ($r:ident, $n:ident, $body:block, $($i:literal),*) => {
+        $({
+            let $r = $i;
+            if $r < $n $body
+        })*
+    };
+}
 
 /// One tile times `count` rows from `first` on, `count <= R`; the surplus repeats the last row and is dropped.
 ///
@@ -27,28 +40,50 @@ pub unsafe fn tile<S: Simd, P: Packed, const R: usize>(
         for group in 0..rows.groups {
             let (weights, codes) = walk.next(group);
             let chunks = P::Codes::chunks::<S>(codes);
-            for r in 0..R {
+            for_each_row!(r in R => {
                 let row = first + r.min(count - 1);
-                let (codes, sums) = (rows.codes(row, group), rows.sums(row, group));
-                if P::Scales::HALVES {
-                    for which in 1..3 {
-                        let mut int = start::<S, P>(sums.negated[which]);
-                        for c in 4 * (which - 1)..4 * which {
-                            int = S::dot(int, chunks[c], codes.add(4 * c), P::Codes::WIDE);
-                        }
-                        acc[r] = accumulate::<S, P>(acc[r], int, &weights, sums, which);
-                    }
-                } else {
-                    let mut int = start::<S, P>(sums.negated[0]);
-                    for (c, &chunk) in chunks.iter().enumerate() {
-                        int = S::dot(int, chunk, codes.add(4 * c), P::Codes::WIDE);
-                    }
-                    acc[r] = accumulate::<S, P>(acc[r], int, &weights, sums, 0);
-                }
-            }
+                acc[r] = add_group::<S, P>(acc[r], &chunks, &weights, rows, row, group);
+            });
         }
-        for (r, &value) in acc.iter().enumerate().take(count) {
-            sink.write::<S>(first + r, value);
+        // Indexed by constants only, the sums stay in registers until here.
+        let mut sums = [[0.0; LANES]; R];
+        for_each_row!(r in R => { S::store(acc[r], sums[r].as_mut_ptr()) });
+        for (r, sums) in sums.iter().enumerate().take(count) {
+            sink.write::<S>(first + r, S::load(sums.as_ptr()));
         }
     }
+}
+
+/// `acc` plus one group of one row.
+#[inline(always)]
+unsafe fn add_group<S: Simd, P: Packed>(
+    acc: S::F32,
+    chunks: &Chunks<S>,
+    weights: &Values<S>,
+    rows: Rows,
+    row: usize,
+    group: usize,
+) -> S::F32 {
+    // SAFETY: as the caller of `tile` vouches.
+    unsafe {
+        let (codes, sums) = (rows.codes(row, group), rows.sums(row, group));
+        if P::Scales::HALVES {
+            let first = dots::<S, P>(start::<S, P>(sums.negated[1]), &chunks[..4], codes);
+            let acc = accumulate::<S, P>(acc, first, weights, sums, 1);
+            let second = dots::<S, P>(start::<S, P>(sums.negated[2]), &chunks[4..], codes.add(16));
+            accumulate::<S, P>(acc, second, weights, sums, 2)
+        } else {
+            let whole = dots::<S, P>(start::<S, P>(sums.negated[0]), chunks, codes);
+            accumulate::<S, P>(acc, whole, weights, sums, 0)
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn dots<S: Simd, P: Packed>(mut int: S::I32, chunks: &[S::Codes], codes: *const i8) -> S::I32 {
+    for (c, &chunk) in chunks.iter().enumerate() {
+        // SAFETY: as the caller of `tile` vouches: four codes for each chunk.
+        int = unsafe { S::dot(int, chunk, codes.add(4 * c), P::Codes::WIDE) };
+    }
+    int
 }

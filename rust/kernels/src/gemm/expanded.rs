@@ -28,6 +28,7 @@ impl Scratch {
         self.scales.resize((TILES * groups * SCALE_VALUES).max(self.scales.len()), 0.0);
     }
 
+    #[inline(always)]
     unsafe fn expand<S: Simd, P: Packed>(&mut self, slot: usize, tile: *const u8, groups: usize) {
         // SAFETY: `reserve` made room for `TILES * groups` groups; the caller vouches for the tile.
         unsafe {

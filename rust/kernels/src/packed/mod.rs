@@ -11,7 +11,7 @@ use crate::{
     decode::{GROUP_VALUES, NativeGroup},
     simd::{LANES, Simd},
 };
-pub use codes::{Bits2, Bits3, Byte, Codebook, Codes, Nibble, NibbleAnd1, NibbleAnd2};
+pub use codes::{Bits2, Bits3, Byte, Chunks, Codebook, Codes, Nibble, NibbleAnd1, NibbleAnd2};
 use scales::Header;
 pub use scales::{ByRow, PerGroup, PerGroupMin, Scales, Super, SuperHalves, SuperHalvesMin, SuperMin, Values};
 

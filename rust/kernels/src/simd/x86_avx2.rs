@@ -249,19 +249,28 @@ impl Simd for Avx2 {
     unsafe fn dot(acc: Self::I32, codes: Self::Codes, activations: *const i8, wide: bool) -> Self::I32 {
         unsafe {
             let a = _mm256_set1_epi32(activations.cast::<i32>().read_unaligned());
-            let ones = _mm256_set1_epi16(1);
-            let half = |acc, codes| {
-                if wide {
-                    // 255 * 127 * 2 overflows the 16-bit pair sums, so even and odd columns are multiplied apart.
-                    let even = _mm256_madd_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(255)), sign_even(a));
-                    let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(codes), _mm256_srai_epi16::<8>(a));
-                    _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
-                } else {
-                    _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, a), ones))
-                }
-            };
-            [half(acc[0], codes[0]), half(acc[1], codes[1])]
+            if wide {
+                [dot_wide(acc[0], codes[0], a), dot_wide(acc[1], codes[1], a)]
+            } else {
+                [dot_narrow(acc[0], codes[0], a), dot_narrow(acc[1], codes[1], a)]
+            }
         }
+    }
+}
+
+/// Codes up to 127: the 16-bit pair sums cannot overflow.
+#[inline(always)]
+unsafe fn dot_narrow(acc: __m256i, codes: __m256i, a: __m256i) -> __m256i {
+    unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, a), _mm256_set1_epi16(1))) }
+}
+
+/// 255 * 127 * 2 overflows a 16-bit pair sum, so even and odd columns are multiplied apart.
+#[inline(always)]
+unsafe fn dot_wide(acc: __m256i, codes: __m256i, a: __m256i) -> __m256i {
+    unsafe {
+        let even = _mm256_madd_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(255)), sign_even(a));
+        let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(codes), _mm256_srai_epi16::<8>(a));
+        _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use synapse_kernels::DType;
 
 use crate::{
@@ -50,10 +50,10 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<TensorInfo>> {
         let room = rest.len().min(MOST_HEADER_BYTES as usize);
         fault(format!("header length: expected at most {room}, found {length}"))
     })?;
-    let UniqueMap(entries) = json::parse::<UniqueMap<Value>>(path, header)?;
+    let UniqueMap(entries) = json::parse::<UniqueMap<&RawValue>>(path, header)?;
     let mut tensors = Vec::new();
-    for (name, value) in entries.into_iter().filter(|(name, _)| name != "__metadata__") {
-        tensors.push(tensor_info(name, value).map_err(|wrong| wrong.at(path))?);
+    for (name, entry) in entries.into_iter().filter(|(name, _)| name != "__metadata__") {
+        tensors.push(tensor_info(name, entry).map_err(|wrong| wrong.at(path))?);
     }
     check_cover(&tensors, data.len()).map_err(fault)?;
     for tensor in &mut tensors {
@@ -79,8 +79,9 @@ impl Wrong {
 }
 
 /// `bytes` still counts from the start of the data.
-fn tensor_info(name: String, value: Value) -> std::result::Result<TensorInfo, Wrong> {
-    let entry = Entry::deserialize(value).map_err(|error| Wrong::Format(format!("tensor `{name}`: {error}")))?;
+fn tensor_info(name: String, entry: &RawValue) -> std::result::Result<TensorInfo, Wrong> {
+    let entry: Entry =
+        serde_json::from_str(entry.get()).map_err(|error| Wrong::Format(format!("tensor `{name}`: {error}")))?;
     let dtype = match entry.dtype.as_str() {
         "F32" => DType::F32,
         "F16" => DType::F16,

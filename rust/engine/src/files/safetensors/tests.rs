@@ -79,7 +79,9 @@ fn headers_that_are_not_an_object_of_entries() {
         damaged(header, 4, &[]);
     }
     damaged(&"[".repeat(10_000), 0, &[]);
-    damaged(&r#"{"a":"#.repeat(10_000), 0, &["recursion"]);
+    damaged(&r#"{"a":"#.repeat(10_000), 0, &["EOF"]);
+    let deep = format!(r#"{{"a":{{"dtype":{}{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    damaged(&deep, 0, &["`a`"]);
     damaged(r#"{"a":{"dtype":7,"shape":[1],"data_offsets":[0,4]}}"#, 4, &["`a`", "string"]);
 }
 

@@ -1,0 +1,109 @@
+"""``synapse up``: checks what can be checked, gets the model, serves it here or in the background."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from synapse_engine.cli.choose import Chosen, choose
+from synapse_engine.cli.options import LoadOptions, Number, load_options, offline_option
+from synapse_engine.cli.output import json_option, note, print_json
+from synapse_engine.cli.ports import require_free
+from synapse_engine.cli.runs import Run, registered
+from synapse_engine.cli.talk import KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from synapse_engine.server import ServerOptions
+
+# As synapse_engine.server.options has it; a test compares. Importing it here would make --help wait for FastAPI.
+DEFAULT_PORT = 6900
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; others than this need a key.")
+@click.option("--port", type=Number(int, 0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one.")
+@click.option("--api-key", envvar=KEY_VARIABLE, show_envvar=True, help="Key that clients must send.")
+@click.option(
+    "--cors-origin", "origins", multiple=True, metavar="URL", help="Web page that may call the API; * is all."
+)
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="Name of this machine that clients may use.")
+@click.option("--max-queue", type=Number(int, 1), default=256, show_default=True, help="Requests that may wait.")
+@load_options
+@offline_option
+@click.option("--detach", "-d", is_flag=True, help="Serve in the background; return when it is ready.")
+@json_option
+def command(
+    model: str | None,
+    origins: tuple[str, ...],
+    hosts: tuple[str, ...],
+    max_queue: int,
+    detach: bool,
+    offline: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Serve a model on an OpenAI-compatible API.
+
+    Without MODEL, the model pulled last is served; if there is none, a small one is pulled first.
+
+    \b
+    Examples:
+      synapse up
+      synapse up qwen2.5-1.5b-instruct --quant q4 --detach
+    """
+    from synapse_engine.cli.background import start_in_background
+    from synapse_engine.server import ServerOptions
+
+    listen = {name: options.pop(name) for name in ("host", "port", "api_key")}
+    server = ServerOptions(**listen, allowed_origins=origins, allowed_hosts=hosts)
+    server.check()
+    require_free(server.host, server.port)
+    chosen, load = choose(model, offline=offline), LoadOptions(**options)
+    note(f"loading {chosen.name} ...")
+    if detach:
+        run, log = start_in_background(chosen, server, load, max_queue)
+        _announce(run, as_json)
+        note(f"synapse stop {run.port} ends it; its log is {log}")
+    else:
+        _serve(chosen, server, load, max_queue, as_json)
+
+
+def _serve(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_queue: int, as_json: bool) -> None:
+    from synapse_engine._engine import Engine
+    from synapse_engine.server import serve
+
+    engine = Engine(str(chosen.path), max_queue=max_queue, **load.engine_arguments(chosen.quant))
+    with ExitStack() as stack:
+        stack.callback(engine.close)
+
+        def on_ready(url: str) -> None:
+            port = urlsplit(url).port or server.port
+            run = registered(server.host, port, chosen.name, auth=server.api_key is not None)
+            _announce(stack.enter_context(run), as_json)
+            if sys.stdin.isatty():
+                note("Ctrl-C ends it")
+
+        # The server hands SIGTERM on when it has closed; by default that would end us before the run file is removed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            serve({chosen.name: engine}, server, on_ready=on_ready)
+        except KeyboardInterrupt:
+            note("stopped")
+
+
+def _announce(run: Run, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(run), "url": run.url})
+        return
+    click.echo(f"{click.style(run.model, bold=True)} is served on {click.style(run.url + '/v1', fg='cyan')}\n")
+    key = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if run.auth else ""
+    body = f'{{"model": "{run.model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    click.echo("  synapse chat")
+    click.echo(f"  curl {run.url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'\n")

@@ -1,0 +1,1 @@
+"""The API's responses, built from the engine's events. Knows no HTTP."""

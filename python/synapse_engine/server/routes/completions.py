@@ -1,0 +1,47 @@
+"""``POST /v1/completions``."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from synapse_engine.server.answers.common import collected, streamed
+from synapse_engine.server.answers.completions import CompletionChunks, CompletionWhole, Source
+from synapse_engine.server.disconnect import while_connected
+from synapse_engine.server.openapi import takes
+from synapse_engine.server.schemas.completions import CompletionBody
+from synapse_engine.server.schemas.prompts import Prompt
+from synapse_engine.server.served import Served
+from synapse_engine.server.sse import EventStream
+from synapse_engine.server.state import client_of, state_of
+
+router = APIRouter()
+
+
+@router.post("/v1/completions", openapi_extra=takes(CompletionBody), summary="Continue a text")
+async def completions(request: Request) -> Response:
+    """OpenAI's completions; `docs/api.md` says what each field does here."""
+    state = state_of(request)
+    body = await state.body(request, CompletionBody)
+    model = state.registry.find(body.model)
+    prompts = await state.prompt_tokens(model, body.prompt, "prompt")
+    sources = await state.engine_work(lambda: sources_of(model, body, prompts), "prompt")
+    client = client_of(request, body.end_user)
+    job = state.job(model, [work | {"client": client} for work in body.requests(prompts)], "prompt")
+    if body.stream:
+        answer = CompletionChunks(body, model, sources)
+        return EventStream(streamed(job, answer, state.options.keep_alive_seconds))
+    whole = collected(job, CompletionWhole(body, model, sources))
+    return JSONResponse(await while_connected(request.receive, whole))
+
+
+def sources_of(model: Served, body: CompletionBody, prompts: list[list[int]]) -> list[Source]:
+    """The prompts with what `echo` needs to know of them."""
+    if not body.echo:
+        return [Source(tokens) for tokens in prompts]
+    return [echoed(model, prompt, tokens) for prompt, tokens in zip(body.prompt, prompts, strict=True)]
+
+
+def echoed(model: Served, prompt: Prompt, tokens: list[int]) -> Source:
+    """A text is echoed as it was sent; the tokens that the model wants in front of it are not part of it."""
+    if not isinstance(prompt, str):
+        return Source(tokens, model.native.detokenize(tokens))
+    return Source(tokens, prompt, len(tokens) - len(model.native.tokenize(prompt, add_special=False)))

@@ -1,0 +1,80 @@
+"""The models of this server: by which names requests find them, and what is said of each. Runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from synapse_engine import _engine
+from synapse_engine.server.errors import bad_request, model_not_found
+from synapse_engine.server.hub import Hub
+from synapse_engine.server.options import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from synapse_engine.server.native import EventQueue, NativeEngine
+
+OWNER = "synapse-engine"
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model."""
+
+    id: str
+    native: NativeEngine
+    hub: Hub
+    fingerprint: str
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def card(self) -> dict[str, Any]:
+        """The API's model object."""
+        return {"id": self.id, "object": "model", "created": self.created, "owned_by": OWNER}
+
+
+class Registry:
+    """All models, by id and alias."""
+
+    def __init__(
+        self,
+        engines: Mapping[str, NativeEngine],
+        aliases: Mapping[str, str],
+        new_queue: Callable[[], EventQueue] = _engine.EventQueue,
+    ) -> None:
+        if not engines:
+            raise ServerError("there is no model to serve")
+        self.models = {
+            name: Served(name, native, Hub(native, new_queue), fingerprint(name, native.info()))
+            for name, native in engines.items()
+        }
+        for alias, name in aliases.items():
+            if name not in self.models:
+                raise ServerError(f"alias {alias}: the model {name} is not served")
+        self._names = {**{alias: self.models[name] for alias, name in aliases.items()}, **self.models}
+
+    def find(self, name: str) -> Served:
+        """The model of this id or alias; raises ApiError."""
+        try:
+            return self._names[name]
+        except KeyError:
+            raise model_not_found(name, sorted(self._names)) from None
+
+    def find_or_only(self, name: str | None) -> Served:
+        """The model of this name, which may be left out where only one is served."""
+        if name is not None:
+            return self.find(name)
+        if len(self.models) > 1:
+            raise bad_request("model: this field is required, several models are served", "model")
+        return next(iter(self.models.values()))
+
+
+def fingerprint(name: str, info: dict[str, Any]) -> str:
+    """Changes when the same request may get another answer: other weights, formats, kernels or program."""
+    # A list of what counts: sizes in use and the like must not count.
+    parts = {key: info.get(key) for key in ("format", "quant", "kernels", "kv_type", "parameters", "architecture")}
+    text = json.dumps([name, _engine.__version__, parts], sort_keys=True, default=str)
+    return "fp_" + hashlib.sha256(text.encode()).hexdigest()[:12]

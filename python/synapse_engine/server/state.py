@@ -1,0 +1,99 @@
+"""What every endpoint works with, and how it gets a request ready for the engine. Knows no answer."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from synapse_engine._engine import EngineError
+from synapse_engine.server.body import read_body
+from synapse_engine.server.errors import bad_request, from_engine
+from synapse_engine.server.jobs import Job
+from synapse_engine.server.schemas.chat import messages_json
+from synapse_engine.server.schemas.fields import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastapi import Request
+
+    from synapse_engine.server.metrics import Metrics
+    from synapse_engine.server.options import ServerOptions
+    from synapse_engine.server.schemas.chat import Message
+    from synapse_engine.server.schemas.fields import Body
+    from synapse_engine.server.schemas.prompts import Prompt
+    from synapse_engine.server.served import Registry, Served
+
+T = TypeVar("T")
+B = TypeVar("B", bound="Body")
+
+
+@dataclass
+class State:
+    """One server."""
+
+    options: ServerOptions
+    registry: Registry
+    metrics: Metrics
+    # Templates and tokenizers take milliseconds for long texts: too long for the event loop.
+    workers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "synapse-server-work"))
+
+    async def body(self, request: Request, kind: type[B]) -> B:
+        """Reads and checks the request's body."""
+        body = await read_body(request, self.options)
+        return await self.work(lambda: parse(kind, body))
+
+    async def work(self, task: Callable[[], T]) -> T:
+        """Runs ``task`` beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.workers, task)
+
+    async def chat_tokens(self, model: Served, messages: list[Message], prompt_field: str = "messages") -> list[int]:
+        """A conversation as the model sees it."""
+        return await self.engine_work(lambda: chat_tokens(model, messages), prompt_field)
+
+    async def prompt_tokens(self, model: Served, prompts: Sequence[Prompt], prompt_field: str) -> list[list[int]]:
+        """Prompts as tokens; none of them empty."""
+        tokens = await self.engine_work(lambda: [prompt_tokens(model, prompt) for prompt in prompts], prompt_field)
+        if not all(tokens):
+            raise bad_request(f"{prompt_field}: expected at least one token, found none", prompt_field, "invalid_value")
+        return tokens
+
+    async def engine_work(self, task: Callable[[], T], prompt_field: str) -> T:
+        """Like ``work``; the engine's errors become the API's."""
+        try:
+            return await self.work(task)
+        except EngineError as error:
+            raise from_engine(error, prompt_field) from error
+
+    def job(self, model: Served, requests: Sequence[dict[str, Any]], prompt_field: str) -> Job:
+        """Work for the engine; use it in a ``with`` block."""
+        return Job(
+            model.hub,
+            requests,
+            prompt_field=prompt_field,
+            seconds=self.options.request_seconds,
+            on_usage=self.metrics.usage(model.id),
+        )
+
+
+def state_of(request: Request) -> State:
+    """The server that ``request`` came to."""
+    return cast("State", request.app.state.synapse)
+
+
+def client_of(request: Request, end_user: str) -> str:
+    """Whose line in the queue a request waits in: lines take turns, so one client cannot starve the others."""
+    host = request.client.host if request.client else ""
+    return f"{host}/{end_user}"
+
+
+def chat_tokens(model: Served, messages: list[Message]) -> list[int]:
+    """The conversation in the model's own template, which writes all special tokens itself."""
+    return model.native.tokenize(model.native.apply_chat_template(messages_json(messages)), add_special=False)
+
+
+def prompt_tokens(model: Served, prompt: Prompt) -> list[int]:
+    """A text's tokens; tokens are taken as they are."""
+    return model.native.tokenize(prompt) if isinstance(prompt, str) else prompt
