@@ -7,6 +7,7 @@ pub mod batch;
 pub mod cache;
 pub mod error;
 pub mod files;
+pub mod load;
 pub mod sample;
 pub mod schedule;
 pub mod stream;

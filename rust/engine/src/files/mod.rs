@@ -5,6 +5,7 @@ pub mod hugging_face;
 mod json;
 mod limits;
 mod mmap;
+pub mod packed;
 pub mod safetensors;
 
 use std::{

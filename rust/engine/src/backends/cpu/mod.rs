@@ -1,0 +1,175 @@
+//! The CPU backend: hands slices of its buffers to the kernels. Knows no instruction set.
+mod buffer;
+
+pub use buffer::Buffer;
+
+use synapse_kernels::{Activations, AttentionSegment, KvLayer, KvShape, MatmulJob, Matrix};
+
+use super::{Backend, GatedFfn, Linear, Norm, Rope, Row};
+use crate::{
+    Result,
+    batch::{Batch, TokenId},
+};
+
+/// Runs on the machine's processor.
+pub struct Cpu {
+    machine: synapse_kernels::Cpu,
+    /// The input of the next product, in whatever form its matrices want.
+    activations: Activations,
+    attended: Buffer,
+    gate: Buffer,
+    up: Buffer,
+}
+
+impl Cpu {
+    /// Starts the workers.
+    pub fn new(threads: usize) -> Self {
+        Self {
+            machine: synapse_kernels::Cpu::new(threads),
+            activations: Activations::new(),
+            attended: Buffer::default(),
+            gate: Buffer::default(),
+            up: Buffer::default(),
+        }
+    }
+
+    /// Name of the kernel set chosen for this processor.
+    pub fn kernels(&self) -> &'static str {
+        self.machine.kernels()
+    }
+
+    /// Threads that compute, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.machine.threads()
+    }
+}
+
+/// The batch's tokens in one run, and where each segment's rows and pages are.
+pub struct Pass<'a> {
+    tokens: Vec<TokenId>,
+    segments: Vec<AttentionSegment<'a>>,
+}
+
+fn job<'a>(linear: &'a Linear<Cpu>, out: &'a mut Buffer, add: bool) -> MatmulJob<'a> {
+    MatmulJob { matrix: &linear.weight, bias: linear.bias.as_deref(), out: out.values_mut(), add }
+}
+
+impl Backend for Cpu {
+    type Weight = Matrix;
+    type Vector = Vec<f32>;
+    type Buffer = Buffer;
+    type Kv = KvLayer;
+    type Pass<'a> = Pass<'a>;
+
+    fn weight(&mut self, matrix: Matrix) -> Result<Matrix> {
+        Ok(matrix)
+    }
+
+    fn vector(&mut self, values: Vec<f32>) -> Result<Vec<f32>> {
+        Ok(values)
+    }
+
+    fn buffer(&mut self, features: usize) -> Result<Buffer> {
+        Ok(Buffer::new(features))
+    }
+
+    fn kv(&mut self, shape: KvShape, pages: usize) -> Result<KvLayer> {
+        Ok(KvLayer::new(shape, pages))
+    }
+
+    fn begin<'a>(&mut self, batch: &'a Batch) -> Result<Pass<'a>> {
+        let mut pass = Pass { tokens: Vec::with_capacity(batch.rows()), segments: Vec::new() };
+        for segment in &batch.segments {
+            let (row, rows) = (pass.tokens.len(), segment.tokens.len());
+            pass.segments.push(AttentionSegment { row, rows, start: segment.start, pages: &segment.pages });
+            pass.tokens.extend_from_slice(&segment.tokens);
+        }
+        Ok(pass)
+    }
+
+    fn embed(&mut self, pass: &Pass<'_>, table: &Matrix, out: &mut Buffer) -> Result<()> {
+        out.set_rows(pass.tokens.len());
+        for (row, &token) in pass.tokens.iter().enumerate() {
+            table.read_row(token as usize, out.row_mut(row));
+        }
+        Ok(())
+    }
+
+    fn norm(&mut self, x: &Buffer, norm: &Norm<Self>, out: &mut Buffer) -> Result<()> {
+        out.set_rows(x.rows());
+        self.machine.rms_norm_f32(x.values(), &norm.weight, norm.eps, out.values_mut());
+        Ok(())
+    }
+
+    fn norm_project<const N: usize>(
+        &mut self,
+        x: &Buffer,
+        norm: &Norm<Self>,
+        projections: [(&Linear<Self>, &mut Buffer); N],
+    ) -> Result<()> {
+        let matrices = projections.each_ref().map(|(linear, _)| &linear.weight);
+        self.machine.rms_norm(x.values(), &norm.weight, norm.eps, &matrices, &mut self.activations);
+        let mut jobs = projections.map(|(linear, out)| {
+            out.set_rows(x.rows());
+            job(linear, out, false)
+        });
+        self.machine.matmul(&self.activations, &mut jobs);
+        Ok(())
+    }
+
+    fn rope_and_store(
+        &mut self,
+        pass: &Pass<'_>,
+        rope: &Rope<Self>,
+        (q, k, v): (&mut Buffer, &mut Buffer, &Buffer),
+        kv: &mut KvLayer,
+    ) -> Result<()> {
+        let heads = q.features() / kv.shape().head_dim;
+        let (q, k, v) = (q.values_mut(), k.values_mut(), v.values());
+        self.machine.rope_and_store(q, k, v, heads, &pass.segments, &rope.cos, &rope.sin, kv);
+        Ok(())
+    }
+
+    fn attend(
+        &mut self,
+        pass: &Pass<'_>,
+        q: &Buffer,
+        kv: &KvLayer,
+        output: &Linear<Self>,
+        x: &mut Buffer,
+    ) -> Result<()> {
+        let heads = q.features() / kv.shape().head_dim;
+        self.attended.reshape(q.rows(), q.features());
+        self.machine.attention(q.values(), heads, &pass.segments, kv, self.attended.values_mut());
+        self.machine.prepare(self.attended.values(), q.features(), &[&output.weight], &mut self.activations);
+        self.machine.matmul(&self.activations, &mut [job(output, x, true)]);
+        Ok(())
+    }
+
+    fn gated_ffn(&mut self, ffn: &GatedFfn<Self>, x: &mut Buffer) -> Result<()> {
+        let (machine, activations) = (&self.machine, &mut self.activations);
+        let matrices = [&ffn.gate.weight, &ffn.up.weight];
+        machine.rms_norm(x.values(), &ffn.norm.weight, ffn.norm.eps, &matrices, activations);
+        self.gate.reshape(x.rows(), ffn.gate.weight.rows());
+        self.up.reshape(x.rows(), ffn.up.weight.rows());
+        let mut jobs = [job(&ffn.gate, &mut self.gate, false), job(&ffn.up, &mut self.up, false)];
+        machine.matmul(activations, &mut jobs);
+        let (gate, up) = (self.gate.values(), self.up.values());
+        machine.silu_mul(gate, up, ffn.down.weight.cols(), &[&ffn.down.weight], activations);
+        machine.matmul(activations, &mut [job(&ffn.down, x, true)]);
+        Ok(())
+    }
+
+    fn gather(&mut self, x: &Buffer, rows: &[Row], out: &mut Buffer) -> Result<()> {
+        out.set_rows(rows.len());
+        for (to, from) in rows.iter().enumerate() {
+            out.row_mut(to).copy_from_slice(x.row(from.row));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, buffer: &Buffer, mut see: impl FnMut(usize, &[f32])) -> Result<()> {
+        (0..buffer.rows()).for_each(|row| see(row, buffer.row(row)));
+        Ok(())
+    }
+}

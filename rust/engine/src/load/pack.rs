@@ -1,0 +1,115 @@
+//! Packs the weights of a checkpoint for the kernels. Names what is missing or misshapen.
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use half::f16;
+use synapse_kernels::{Format, Matrix, dequantize};
+
+use super::Quant;
+use crate::{
+    Error, Result,
+    architectures::{MatrixSpec, Role, VectorSpec, Weights},
+    files::{Checkpoint, TensorView},
+};
+
+/// Weights of a checkpoint, packed when asked for.
+pub struct Packer<'a> {
+    checkpoint: &'a Checkpoint,
+    quant: Quant,
+}
+
+impl<'a> Packer<'a> {
+    pub fn new(checkpoint: &'a Checkpoint, quant: Quant) -> Self {
+        Self { checkpoint, quant }
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
+        let expected = describe(shape);
+        let Some(tensor) = self.checkpoint.tensors.tensor(name) else {
+            return Err(Error::Model(format!("tensor `{name}`: expected {expected}, found no such tensor")));
+        };
+        if tensor.shape != shape {
+            let found = describe(tensor.shape);
+            return Err(Error::Model(format!("tensor `{name}`: expected {expected}, found {found}")));
+        }
+        Ok(tensor)
+    }
+
+    /// Where row `row` of the model is in the file.
+    fn file_row(&self, role: Role, rows: usize, row: usize) -> usize {
+        match role {
+            Role::Rotary { heads } if self.checkpoint.interleaved_rope => interleaved(row, rows / heads),
+            _ => row,
+        }
+    }
+}
+
+/// In the file, a head's rows lie as the pairs that rotate together: 0, d/2, 1, d/2 + 1, ...
+fn interleaved(row: usize, head_dim: usize) -> usize {
+    let (head, within) = (row / head_dim, row % head_dim);
+    let (side, pair) = (within / (head_dim / 2), within % (head_dim / 2));
+    head * head_dim + 2 * pair + side
+}
+
+fn describe(shape: &[usize]) -> String {
+    let sizes: Vec<_> = shape.iter().map(usize::to_string).collect();
+    format!("({})", sizes.join(", "))
+}
+
+impl Weights for Packer<'_> {
+    fn matrix(&self, spec: &MatrixSpec<'_>) -> Result<Matrix> {
+        let (rows, cols) = spec.shape;
+        let tensor = self.tensor(spec.name, &[rows, cols])?;
+        let format = self.quant.format(self.checkpoint.format == "gguf", tensor.dtype, spec.role);
+        if Matrix::packed_bytes(format, rows, cols).is_none() {
+            return Err(Error::Model(format!(
+                "tensor `{}`: ({rows}, {cols}) is larger than the kernels count",
+                spec.name
+            )));
+        }
+        let row_bytes = tensor.data.len() / rows;
+        let row = |row| &tensor.data[self.file_row(spec.role, rows, row) * row_bytes..][..row_bytes];
+        if let Format::Ggml(dtype) = format {
+            return Ok(Matrix::pack_blocks(dtype, rows, cols, row));
+        }
+        let too_large = AtomicBool::new(false);
+        let limit = if format == Format::F16 { f16::MAX.to_f32() } else { f32::MAX };
+        let matrix = Matrix::pack_f32(format, rows, cols, |index, out| {
+            dequantize(tensor.dtype, row(index), out);
+            if !out.iter().all(|value| value.abs() <= limit) {
+                too_large.store(true, Ordering::Relaxed);
+            }
+        });
+        match too_large.into_inner() {
+            true => {
+                Err(Error::Model(format!("tensor `{}`: a value is not finite, or too large for {format}", spec.name)))
+            }
+            false => Ok(matrix),
+        }
+    }
+
+    fn vector(&self, spec: &VectorSpec<'_>) -> Result<Vec<f32>> {
+        let tensor = self.tensor(spec.name, &[spec.len])?;
+        let mut values = vec![0.0; spec.len];
+        dequantize(tensor.dtype, tensor.data, &mut values);
+        Ok((0..spec.len).map(|index| values[self.file_row(spec.role, spec.len, index)]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What GGUF's converter does to q and k: `(heads, 2, d/2) -> (heads, d/2, 2)`.
+    #[test]
+    fn interleaved_undoes_the_permutation_of_gguf() {
+        let (heads, head_dim) = (3, 6);
+        let mut file = Vec::new();
+        for head in 0..heads {
+            for pair in 0..head_dim / 2 {
+                file.extend([0, 1].map(|side| head * head_dim + side * head_dim / 2 + pair));
+            }
+        }
+        let model: Vec<_> = (0..heads * head_dim).map(|row| file[interleaved(row, head_dim)]).collect();
+        assert_eq!(model, (0..heads * head_dim).collect::<Vec<_>>());
+    }
+}
