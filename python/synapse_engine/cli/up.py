@@ -95,7 +95,7 @@ def _serve(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_queue: 
         try:
             serve({chosen.name: engine}, server, on_ready=on_ready)
         except KeyboardInterrupt:
-            note("stopped")
+            note("\nstopped" if sys.stdin.isatty() else "stopped")
 
 
 def _announce(run: Run, as_json: bool) -> None:
