@@ -252,9 +252,10 @@ class FakeEngine:
         assert request["tokens"]
         assert request.get("max_new_tokens") is None or request["max_new_tokens"] >= 1
         assert all(math.isfinite(value) for value in request.values() if isinstance(value, float))
-        for token in [*request["tokens"], *(request.get("logit_bias") or {})]:
-            if not 0 <= token < VOCABULARY:
-                raise request_error("tokens", f"{token} is not a token")
+        for param in ("tokens", "logit_bias"):
+            for token in request.get(param) or ():
+                if not 0 <= token < VOCABULARY:
+                    raise request_error(param, f"{token} is not a token")
         needed = len(request["tokens"]) + (request.get("max_new_tokens") or 1)
         if needed > self.context_length:
             error = ContextLengthError(f"context window is {self.context_length} tokens, the request needs {needed}")

@@ -13,6 +13,7 @@ from server_fake import FakeEngine, FakeQueue
 from synapse_engine.server import ApiServer, ServerOptions
 
 MODEL = "test/fake-1"
+HTTP = httpx.Client(timeout=30)
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def client(url: str, **options: Any) -> openai.OpenAI:
 
 
 def post(url: str, path: str, body: Any, **options: Any) -> httpx.Response:
-    return httpx.post(url + path, json=body, timeout=30, **options)
+    return HTTP.post(url + path, json=body, **options)
 
 
 def chat_body(**fields: Any) -> dict[str, Any]:

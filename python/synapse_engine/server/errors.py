@@ -84,8 +84,9 @@ def from_engine(error: EngineError, prompt_field: str) -> ApiError:
     if isinstance(error, ContextLengthError):
         return bad_request(message, prompt_field, "context_length_exceeded")
     if isinstance(error, RequestError):
-        param = prompt_field if error.param in {"tokens", "messages"} else error.param
-        return bad_request(message, param or None, "invalid_value")
+        if error.param in {"tokens", "messages"}:
+            return bad_request(prompt_field + message.removeprefix(error.param), prompt_field, "invalid_value")
+        return bad_request(message, error.param or None, "invalid_value")
     if isinstance(error, QueueFullError):
         headers = {"Retry-After": str(RETRY_SECONDS)}
         status = HTTPStatus.TOO_MANY_REQUESTS
