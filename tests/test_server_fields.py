@@ -395,7 +395,7 @@ def test_the_four_forms_of_a_prompt(server, prompt, wanted):
 
 
 def test_completions_are_short_unless_told_otherwise(server):
-    url, engine = server
+    url, _ = server
     answer = post(url, COMPLETIONS, completion_body(prompt="x")).json()
     assert answer["usage"]["completion_tokens"] == 16
     assert answer["choices"][0]["finish_reason"] == "length"
@@ -482,7 +482,7 @@ def test_several_models_and_aliases():
 
 
 def test_embeddings(server):
-    url, engine = server
+    url, _ = server
     body = {"model": MODEL, "input": ["a", "b"], "user": "ann", "encoding_format": "float"}
     answer = post(url, EMBEDDINGS, body).json()
     assert [entry["index"] for entry in answer["data"]] == [0, 1]
