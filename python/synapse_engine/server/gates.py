@@ -63,7 +63,7 @@ class Gates:
     def _check_origin(self, headers: Headers, origin: str | None) -> None:
         if origin is None or self._allowed(origin) or origin.lower() == f"http://{headers.get('host', '')}".lower():
             return
-        message = f"Web pages of {origin[:80]!r} may not use this server; allow them with --allow-origin"
+        message = f"Web pages of {origin[:80]!r} may not use this server; allow them with --cors-origin"
         raise ApiError(HTTPStatus.FORBIDDEN, message, code="origin_not_allowed")
 
     def _allowed(self, origin: str | None) -> str | None:
