@@ -52,6 +52,14 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// A request waited longer than it was willing to.
+    #[error("waited {waited:.1} s for its turn (limit {limit} s)")]
+    QueueTimeout {
+        /// Seconds since submission.
+        waited: f64,
+        /// The request's limit, in seconds.
+        limit: f64,
+    },
     /// The engine was closed or its thread ended.
     #[error("the engine is closed")]
     Closed,
@@ -71,6 +79,7 @@ impl Error {
             }
             Error::ContextLength { .. } => Some("shorten the prompt or lower max_tokens"),
             Error::QueueFull { .. } => Some("try again shortly, or raise --max-queue"),
+            Error::QueueTimeout { .. } => Some("try again when fewer requests run, or allow a longer wait"),
             Error::Internal(_) => Some("please report this with the steps that led to it"),
             Error::Request { .. } | Error::Closed => None,
         }

@@ -50,7 +50,7 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::Model(_) => ModelError::new_err(message),
         Error::Request { .. } => RequestError::new_err(message),
         Error::ContextLength { .. } => ContextLengthError::new_err(message),
-        Error::QueueFull { .. } => QueueFullError::new_err(message),
+        Error::QueueFull { .. } | Error::QueueTimeout { .. } => QueueFullError::new_err(message),
         Error::Closed => ClosedError::new_err(message),
         Error::Internal(_) => InternalError::new_err(message),
     };

@@ -1,4 +1,19 @@
 //! Logits to a token. Knows no model and no scheduler.
+mod filters;
+mod logprobs;
+#[cfg(test)]
+mod oracle;
+mod penalties;
+mod random;
+mod sampler;
+mod softmax;
+mod validate;
+
+use filters::Filters;
+pub use logprobs::{Logprobs, logprobs};
+use penalties::History;
+pub use random::fresh_seed;
+pub use sampler::{Sampler, Scratch};
 
 use crate::batch::TokenId;
 
