@@ -29,7 +29,7 @@ def guarded():
         yield url
 
 
-def assert_error(response: httpx.Response, status: int, code: str | None = None, param: str | None = None) -> None:
+def assert_error(response: httpx.Response, status: int, code: str, param: str | None = None) -> None:
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -214,7 +214,7 @@ def test_unknown_paths(url, path):
 
 def test_wrong_methods(url):
     response = httpx.get(url + CHAT)
-    assert_error(response, 405)
+    assert_error(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -18,7 +18,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("synapse_engine.server")
 
+Code = Literal[
+    "context_length_exceeded",
+    "host_not_allowed",
+    "internal_error",
+    "invalid_api_key",
+    "invalid_json",
+    "invalid_value",
+    "method_not_allowed",
+    "missing_required_parameter",
+    "model_not_found",
+    "not_found",
+    "origin_not_allowed",
+    "queue_full",
+    "request_timeout",
+    "request_too_large",
+    "service_unavailable",
+    "unknown_parameter",
+    "unsupported_media_type",
+    "unsupported_parameter",
+]
+"""All values of ``error.code``; docs/api.md lists them."""
+
 INVALID_REQUEST = "invalid_request_error"
+HTTP_CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
 CLIENT_CLOSED_REQUEST = 499
 RETRY_SECONDS = 1
 
@@ -32,7 +55,7 @@ class ApiError(Exception):
         message: str,
         *,
         param: str | None = None,
-        code: str | None = None,
+        code: Code | None = None,
         type: str = INVALID_REQUEST,  # noqa: A002 - the API's word
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -50,7 +73,7 @@ class ClientGoneError(Exception):
     """The client has closed the connection; nobody reads the answer."""
 
 
-def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+def bad_request(message: str, param: str | None = None, code: Code = "invalid_value") -> ApiError:
     """A request that can never succeed as it is."""
     return ApiError(HTTPStatus.BAD_REQUEST, message, param=param, code=code)
 
@@ -85,8 +108,8 @@ def from_engine(error: EngineError, prompt_field: str) -> ApiError:
         return bad_request(message, prompt_field, "context_length_exceeded")
     if isinstance(error, RequestError):
         if error.param in {"tokens", "messages"}:
-            return bad_request(prompt_field + message.removeprefix(error.param), prompt_field, "invalid_value")
-        return bad_request(message, error.param or None, "invalid_value")
+            return bad_request(prompt_field + message.removeprefix(error.param), prompt_field)
+        return bad_request(message, error.param or None)
     if isinstance(error, QueueFullError):
         headers = {"Retry-After": str(RETRY_SECONDS)}
         status = HTTPStatus.TOO_MANY_REQUESTS
@@ -111,8 +134,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path}: {error.detail}"
-        code = "not_found" if error.status_code == HTTPStatus.NOT_FOUND else None
-        return ApiError(error.status_code, message, code=code, headers=error.headers).response()
+        return ApiError(
+            error.status_code, message, code=HTTP_CODES.get(error.status_code), headers=error.headers
+        ).response()
 
     # Starlette raises the error again after this answer, and uvicorn logs it with its traceback.
     @app.exception_handler(Exception)

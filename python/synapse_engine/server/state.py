@@ -57,7 +57,7 @@ class State:
         """Prompts as tokens; none of them empty."""
         tokens = await self.engine_work(lambda: [prompt_tokens(model, prompt) for prompt in prompts], prompt_field)
         if not all(tokens):
-            raise bad_request(f"{prompt_field}: expected at least one token, found none", prompt_field, "invalid_value")
+            raise bad_request(f"{prompt_field}: expected at least one token, found none", prompt_field)
         return tokens
 
     async def engine_work(self, task: Callable[[], T], prompt_field: str) -> T:

@@ -111,10 +111,10 @@ class ChatBody(GenerationBody):
         """Raises ApiError for fields that exclude each other."""
         super().check()
         if self.top_logprobs is not None and not self.logprobs:
-            raise bad_request("top_logprobs: only allowed with `logprobs: true`", "top_logprobs", "invalid_value")
+            raise bad_request("top_logprobs: only allowed with `logprobs: true`", "top_logprobs")
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
             message = "max_tokens: give either this or `max_completion_tokens`, they disagree"
-            raise bad_request(message, "max_tokens", "invalid_value")
+            raise bad_request(message, "max_tokens")
 
     @property
     def end_user(self) -> str:

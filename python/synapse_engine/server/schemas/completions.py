@@ -29,19 +29,19 @@ class CompletionBody(GenerationBody):
         """Raises ApiError for fields that exclude each other."""
         super().check()
         if self.best_of is not None and self.best_of < self.choices:
-            raise bad_request("best_of: cannot be less than `n`", "best_of", "invalid_value")
+            raise bad_request("best_of: cannot be less than `n`", "best_of")
         if self.max_tokens == 0 and not self.echo:
-            raise bad_request("max_tokens: 0 is only allowed with `echo: true`", "max_tokens", "invalid_value")
+            raise bad_request("max_tokens: 0 is only allowed with `echo: true`", "max_tokens")
         if self.stream:
             self._check_stream()
 
     def _check_stream(self) -> None:
         if self.ranked:
-            raise bad_request("best_of: a stream cannot choose the best in the end", "best_of", "invalid_value")
+            raise bad_request("best_of: a stream cannot choose the best in the end", "best_of")
         if self.max_tokens == 0:
-            raise bad_request("max_tokens: a stream of 0 tokens is not supported", "max_tokens", "invalid_value")
+            raise bad_request("max_tokens: a stream of 0 tokens is not supported", "max_tokens")
         if self.echo and self.logprobs is not None:
-            raise bad_request("echo: not supported with `logprobs` in a stream", "echo", "invalid_value")
+            raise bad_request("echo: not supported with `logprobs` in a stream", "echo")
 
     @property
     def generated(self) -> int:

@@ -14,13 +14,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
-from synapse_engine.server.errors import ApiError, bad_request
+from synapse_engine.server.errors import ApiError, Code, bad_request
 
 MAX_STOPS = 16
 MAX_NAME = 256
 _SHOWN = 200
 
-CODES = {
+CODES: dict[str, Code] = {
     "missing": "missing_required_parameter",
     "extra_forbidden": "unknown_parameter",
     "unsupported": "unsupported_parameter",

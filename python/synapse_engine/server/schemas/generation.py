@@ -43,7 +43,7 @@ class GenerationBody(Body):
     def check(self) -> None:
         """Raises ApiError for fields that exclude each other."""
         if self.stream_options is not None and not self.stream:
-            raise bad_request("stream_options: only allowed with `stream: true`", "stream_options", "invalid_value")
+            raise bad_request("stream_options: only allowed with `stream: true`", "stream_options")
 
     @property
     def choices(self) -> int:

@@ -34,7 +34,7 @@ class TokenizeBody(Body):
     def check(self) -> None:
         """Raises ApiError for fields that exclude each other."""
         if (self.text is None) == (self.messages is None):
-            raise bad_request("text: give either this or `messages`", "text", "invalid_value")
+            raise bad_request("text: give either this or `messages`", "text")
 
 
 class DetokenizeBody(Body):
