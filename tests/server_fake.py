@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from synapse_engine import ClosedError, ContextLengthError, InternalError, QueueFullError, RequestError
+from synapse_engine import ClosedError, ContextLengthError, InternalError, ModelError, QueueFullError, RequestError
 
 END = 256
 START = 257
@@ -207,7 +207,13 @@ class FakeEngine:
         threading.Thread(target=self._work, daemon=True).start()
 
     def info(self) -> dict[str, Any]:
-        return {"context_length": self.context_length, "quant": "none", "kernels": "fake", "chat_template": True}
+        return {
+            "context_length": self.context_length,
+            "vocab_size": VOCABULARY,
+            "quant": "none",
+            "kernels": "fake",
+            "chat_template": True,
+        }
 
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
         tokens: list[int] = list(text.replace("<|end|>", "\0").encode() if parse_special else text.encode())
@@ -215,9 +221,6 @@ class FakeEngine:
         return [START, *tokens] if add_special else tokens
 
     def detokenize(self, tokens: list[int], *, skip_special: bool = False) -> str:
-        for token in tokens:
-            if token >= VOCABULARY:
-                raise request_error("tokens", f"{token} is not a token")
         special = {END: b"" if skip_special else b"<|end|>", START: b""}
         return b"".join(special.get(token) or bytes([token]) for token in tokens if token != START).decode(
             errors="replace"
@@ -227,6 +230,8 @@ class FakeEngine:
         turns = json.loads(messages_json)
         if any(turn["content"] == "BAD" for turn in turns):
             raise request_error("messages", "the template does not like this")
+        if any(turn["content"] == "NO TEMPLATE" for turn in turns):
+            raise ModelError("this model has no chat template")
         text = "".join(f"<|{turn['role']}|>{turn['content']}" for turn in turns)
         return text + ("<|assistant|>" if add_generation_prompt else "")
 

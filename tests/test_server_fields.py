@@ -322,6 +322,9 @@ def test_messages_become_the_turns_of_the_template(server):
 def test_a_template_that_refuses_names_the_messages(server):
     response = post(server[0], CHAT, chat_body(messages=[{"role": "user", "content": "BAD"}]))
     assert_refused(response, "messages")
+    response = post(server[0], CHAT, chat_body(messages=[{"role": "user", "content": "NO TEMPLATE"}]))
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "messages"
 
 
 def test_a_lone_surrogate_is_refused(server):

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from synapse_engine._engine import ClosedError, ContextLengthError, EngineError, QueueFullError, RequestError
+from synapse_engine._engine import (
+    ClosedError,
+    ContextLengthError,
+    EngineError,
+    ModelError,
+    QueueFullError,
+    RequestError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +117,8 @@ def from_engine(error: EngineError, prompt_field: str) -> ApiError:
         if error.param in {"tokens", "messages"}:
             return bad_request(prompt_field + message.removeprefix(error.param), prompt_field)
         return bad_request(message, error.param or None)
+    if isinstance(error, ModelError):  # at this point: a chat template that the model has not, or that cannot be used
+        return bad_request(message, prompt_field)
     if isinstance(error, QueueFullError):
         headers = {"Retry-After": str(RETRY_SECONDS)}
         status = HTTPStatus.TOO_MANY_REQUESTS

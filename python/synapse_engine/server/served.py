@@ -28,6 +28,7 @@ class Served:
     id: str
     native: NativeEngine
     hub: Hub
+    info: dict[str, Any]
     fingerprint: str
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -47,10 +48,7 @@ class Registry:
     ) -> None:
         if not engines:
             raise ServerError("there is no model to serve")
-        self.models = {
-            name: Served(name, native, Hub(native, new_queue), fingerprint(name, native.info()))
-            for name, native in engines.items()
-        }
+        self.models = {name: served(name, native, new_queue) for name, native in engines.items()}
         for alias, name in aliases.items():
             if name not in self.models:
                 raise ServerError(f"alias {alias}: the model {name} is not served")
@@ -72,9 +70,15 @@ class Registry:
         return next(iter(self.models.values()))
 
 
+def served(name: str, native: NativeEngine, new_queue: Callable[[], EventQueue]) -> Served:
+    """The model with what does not change while it is served."""
+    info = native.info()
+    return Served(name, native, Hub(native, new_queue), info, fingerprint(name, info))
+
+
 def fingerprint(name: str, info: dict[str, Any]) -> str:
     """Changes when the same request may get another answer: other weights, formats, kernels or program."""
     # A list of what counts: sizes in use and the like must not count.
-    parts = {key: info.get(key) for key in ("format", "quant", "kernels", "kv_type", "parameters", "architecture")}
+    parts = {key: info.get(key) for key in ("family", "format", "quant", "kernels", "kv_type", "parameters")}
     text = json.dumps([name, _engine.__version__, parts], sort_keys=True, default=str)
     return "fp_" + hashlib.sha256(text.encode()).hexdigest()[:12]

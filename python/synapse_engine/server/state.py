@@ -56,6 +56,8 @@ class State:
     async def prompt_tokens(self, model: Served, prompts: Sequence[Prompt], prompt_field: str) -> list[list[int]]:
         """Prompts as tokens; none of them empty."""
         tokens = await self.engine_work(lambda: [prompt_tokens(model, prompt) for prompt in prompts], prompt_field)
+        for prompt in tokens:
+            check_tokens(model, prompt, prompt_field)
         if not all(tokens):
             raise bad_request(f"{prompt_field}: expected at least one token, found none", prompt_field)
         return tokens
@@ -92,6 +94,13 @@ def client_of(request: Request, end_user: str) -> str:
 def chat_tokens(model: Served, messages: list[Message]) -> list[int]:
     """The conversation in the model's own template, which writes all special tokens itself."""
     return model.native.tokenize(model.native.apply_chat_template(messages_json(messages)), add_special=False)
+
+
+def check_tokens(model: Served, tokens: list[int], field: str) -> None:
+    """Raises ApiError for a token that the model does not have."""
+    size = model.info["vocab_size"]
+    if tokens and (largest := max(tokens)) >= size:
+        raise bad_request(f"{field}: this model has the tokens 0 to {size - 1}, found {largest}", field)
 
 
 def prompt_tokens(model: Served, prompt: Prompt) -> list[int]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from synapse_engine.server.openapi import takes
 from synapse_engine.server.schemas.others import DetokenizeBody, TokenizeBody
 from synapse_engine.server.served import Served
-from synapse_engine.server.state import chat_tokens, state_of
+from synapse_engine.server.state import chat_tokens, check_tokens, state_of
 
 router = APIRouter()
 
@@ -36,6 +36,7 @@ async def detokenize(request: Request) -> dict[str, Any]:
     state = state_of(request)
     body = await state.body(request, DetokenizeBody)
     model = state.registry.find_or_only(body.model)
+    check_tokens(model, body.tokens, "tokens")
     text = await state.engine_work(
         lambda: model.native.detokenize(body.tokens, skip_special=body.skip_special), "tokens"
     )
