@@ -1,0 +1,308 @@
+//! Continuous batching: who joins, what each step runs, who makes room. Sees tokens only as keys of known prefixes.
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::{Lines, Phase, Purpose, RequestId, Sequence, SequenceKey, budget};
+use crate::{
+    batch::{Batch, PAGE_TOKENS, TokenId},
+    cache::{Namespace, Pages},
+};
+
+/// Limits of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct ScheduleOptions {
+    /// Sequences that run at a time.
+    pub max_sequences: usize,
+    /// Prompt tokens per step.
+    pub prefill_chunk: usize,
+    /// Tokens per step whose logits are all wanted: a row of logits is large.
+    pub score_chunk: usize,
+    /// Whether requests may share prefixes; the choices of one request always do.
+    pub prefix_cache: bool,
+}
+
+/// Work as the scheduler sees it.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The prompt; never empty.
+    pub tokens: Vec<TokenId>,
+    /// Whose line to join.
+    pub client: Arc<str>,
+    /// What for.
+    pub purpose: Purpose,
+    /// Sequences with this prompt.
+    pub choices: usize,
+    /// When to give up waiting.
+    pub expires: Option<Instant>,
+}
+
+/// Which sequences a step may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All, and who waits may join.
+    Everyone,
+    /// One that runs already.
+    Only(SequenceKey),
+}
+
+/// What a step runs of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The sequence.
+    pub key: SequenceKey,
+    /// Position of the first token.
+    pub start: usize,
+    /// Tokens.
+    pub count: usize,
+    /// With these, all tokens of the sequence are computed.
+    pub completes: bool,
+}
+
+/// A request that had its first turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// The request.
+    pub request: RequestId,
+    /// Prompt tokens that need not be computed.
+    pub cached_tokens: usize,
+}
+
+/// One step.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What to run.
+    pub batch: Batch,
+    /// Whose it is, segment by segment.
+    pub rows: Vec<Row>,
+    /// Who joined.
+    pub started: Vec<Started>,
+}
+
+/// Who runs and who waits.
+#[derive(Debug)]
+pub struct Scheduler {
+    options: ScheduleOptions,
+    pages: Pages,
+    lines: Lines,
+    /// The oldest first.
+    running: BTreeMap<SequenceKey, Sequence>,
+    preemptions: u64,
+}
+
+impl Scheduler {
+    /// Nobody runs and nobody waits.
+    pub fn new(options: ScheduleOptions, page_count: usize) -> Self {
+        let (lines, running) = (Lines::default(), BTreeMap::new());
+        Self { options, pages: Pages::new(page_count), lines, running, preemptions: 0 }
+    }
+
+    /// Joins the end of the client's line. Prompt and answer of one choice must fit in all pages together.
+    pub fn submit(&mut self, request: RequestId, submission: Submission) {
+        let Submission { tokens, client, purpose, choices, expires } = submission;
+        self.lines.join(Sequence {
+            key: SequenceKey { request, index: 0 },
+            client,
+            purpose,
+            prompt: tokens.len(),
+            tokens,
+            computed: 0,
+            pages: Vec::new(),
+            namespace: self.namespace(request),
+            followers: choices.saturating_sub(1),
+            begun: false,
+            expires,
+        });
+    }
+
+    /// Takes out the requests that waited too long for their first turn.
+    pub fn expire(&mut self, now: Instant) -> Vec<RequestId> {
+        let late = |sequence: &Sequence| !sequence.begun && sequence.expires.is_some_and(|at| at <= now);
+        self.lines.take_out(late).into_iter().map(|sequence| sequence.key.request).collect()
+    }
+
+    /// Decides the next step: a token of each sequence that decodes, then prompt tokens up to the budget.
+    pub fn plan(&mut self, scope: Scope) -> Plan {
+        let mut plan = Plan::default();
+        let keys: Vec<SequenceKey> = match scope {
+            Scope::Everyone => {
+                plan.started = self.admit();
+                self.running.keys().copied().collect()
+            }
+            Scope::Only(key) => vec![key],
+        };
+        self.plan_decode(&keys, &mut plan);
+        self.plan_prefill(&keys, &mut plan);
+        plan
+    }
+
+    /// Notes that `row` was computed. A prompt that is complete is made known, and the other choices may follow.
+    pub fn advance(&mut self, row: &Row) {
+        let Some(sequence) = self.running.get_mut(&row.key) else { return };
+        sequence.computed = row.start + row.count;
+        if row.completes && sequence.computed == sequence.prompt {
+            remember(&mut self.pages, sequence);
+            let followers = 1..=std::mem::take(&mut sequence.followers);
+            let followers: Vec<Sequence> = followers.map(|index| sequence.follower(index)).collect();
+            followers.into_iter().rev().for_each(|follower| self.lines.return_first(follower));
+        }
+    }
+
+    /// Appends a generated token.
+    pub fn push(&mut self, key: SequenceKey, token: TokenId) {
+        if let Some(sequence) = self.running.get_mut(&key) {
+            sequence.tokens.push(token);
+        }
+    }
+
+    /// Ends one sequence; what it computed becomes known, for the next turn of a chat.
+    pub fn finish(&mut self, key: SequenceKey) {
+        if let Some(sequence) = self.running.remove(&key) {
+            self.give_back(sequence);
+        }
+    }
+
+    /// Ends whatever is left of a request.
+    pub fn close(&mut self, request: RequestId) {
+        self.lines.take_out(|sequence| sequence.key.request == request);
+        let first = SequenceKey { request, index: 0 };
+        let last = SequenceKey { request, index: usize::MAX };
+        let keys: Vec<SequenceKey> = self.running.range(first..=last).map(|(&key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.finish(key));
+        if !self.options.prefix_cache {
+            self.pages.forget(self.namespace(request));
+        }
+    }
+
+    /// Requests that wait for their first turn.
+    pub fn waiting(&self) -> usize {
+        self.lines.iter().filter(|sequence| !sequence.begun).count()
+    }
+
+    /// Sequences that run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How often a sequence had to make room.
+    pub fn preemptions(&self) -> u64 {
+        self.preemptions
+    }
+
+    /// The pages.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Lets those who wait join, in turn, while there is room.
+    fn admit(&mut self) -> Vec<Started> {
+        let mut started = Vec::new();
+        while self.running.len() < self.options.max_sequences {
+            let Some(mut sequence) = self.lines.next() else { break };
+            if !self.seat(&mut sequence) {
+                self.lines.return_first(sequence);
+                break;
+            }
+            if !std::mem::replace(&mut sequence.begun, true) {
+                started.push(Started { request: sequence.key.request, cached_tokens: sequence.computed });
+            }
+            self.running.insert(sequence.key, sequence);
+        }
+        started
+    }
+
+    /// Gives a sequence pages for all its tokens, if a page for each other to grow is left.
+    fn seat(&mut self, sequence: &mut Sequence) -> bool {
+        // The last token is computed in any case: its logits are wanted.
+        let known = match sequence.purpose {
+            Purpose::Generate => &sequence.tokens[..sequence.tokens.len() - 1],
+            Purpose::Embed | Purpose::Score => &[],
+        };
+        let mut pages = self.pages.reuse(sequence.namespace, known);
+        let missing = sequence.tokens.len().div_ceil(PAGE_TOKENS) - pages.len();
+        if self.pages.obtainable() < missing + self.running.len() {
+            self.pages.release(&pages);
+            return false;
+        }
+        sequence.computed = pages.len() * PAGE_TOKENS;
+        pages.extend((0..missing).map_while(|_| self.pages.take()));
+        sequence.pages = pages;
+        true
+    }
+
+    /// The oldest first: who makes room is younger, so it is not in the plan yet.
+    fn plan_decode(&mut self, keys: &[SequenceKey], plan: &mut Plan) {
+        for key in keys {
+            let decodes = self.running.get(key).is_some_and(|sequence| sequence.phase() == Phase::Decode);
+            if decodes && self.make_room(*key) {
+                self.plan_row(*key, 1, plan);
+            }
+        }
+    }
+
+    fn plan_prefill(&mut self, keys: &[SequenceKey], plan: &mut Plan) {
+        let mut score_left = self.options.score_chunk;
+        let mut waiting = Vec::new();
+        for sequence in keys.iter().filter_map(|key| self.running.get(key)) {
+            let Phase::Prefill { mut left } = sequence.phase() else { continue };
+            if sequence.purpose == Purpose::Score {
+                left = left.min(score_left);
+                score_left -= left;
+            }
+            waiting.push((sequence.key, left));
+        }
+        let left: Vec<usize> = waiting.iter().map(|(_, left)| *left).collect();
+        let granted = budget::share(self.options.prefill_chunk, &left);
+        for ((key, _), count) in waiting.into_iter().zip(granted).filter(|(_, count)| *count > 0) {
+            self.plan_row(key, count, plan);
+        }
+    }
+
+    fn plan_row(&self, key: SequenceKey, count: usize, plan: &mut Plan) {
+        let Some(sequence) = self.running.get(&key) else { return };
+        let completes = sequence.computed + count == sequence.tokens.len();
+        plan.batch.segments.push(sequence.segment(count));
+        plan.rows.push(Row { key, start: sequence.computed, count, completes });
+    }
+
+    /// Sees to it that a sequence has a page for its next token; the youngest go back to wait if need be. False if it was
+    /// itself the youngest.
+    fn make_room(&mut self, key: SequenceKey) -> bool {
+        while let Some(sequence) = self.running.get_mut(&key) {
+            if sequence.has_room() {
+                return true;
+            }
+            match self.pages.take() {
+                Some(page) => sequence.pages.push(page),
+                None => self.preempt_youngest(),
+            }
+        }
+        false
+    }
+
+    fn preempt_youngest(&mut self) {
+        let Some((_, mut sequence)) = self.running.pop_last() else { return };
+        self.preemptions += 1;
+        remember(&mut self.pages, &mut sequence);
+        self.pages.release(&sequence.pages);
+        sequence.pages.clear();
+        sequence.computed = 0;
+        self.lines.return_first(sequence);
+    }
+
+    fn give_back(&mut self, mut sequence: Sequence) {
+        remember(&mut self.pages, &mut sequence);
+        self.pages.release(&sequence.pages);
+    }
+
+    fn namespace(&self, request: RequestId) -> Namespace {
+        const SHARED: Namespace = 0;
+        const PRIVATE: Namespace = 1 << 63;
+        if self.options.prefix_cache { SHARED } else { PRIVATE | request }
+    }
+}
+
+/// Makes the full pages of a sequence known. Prompts that are embedded or scored seldom come twice.
+fn remember(pages: &mut Pages, sequence: &mut Sequence) {
+    if sequence.purpose == Purpose::Generate {
+        pages.remember(sequence.namespace, &sequence.tokens[..sequence.computed], &mut sequence.pages);
+    }
+}
