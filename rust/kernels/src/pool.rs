@@ -107,7 +107,7 @@ impl Pool {
         shared.next.store(0, Ordering::Relaxed);
         shared.chunks.store(chunks, Ordering::Relaxed);
         let epoch = shared.state.load(Ordering::Relaxed) / EPOCH + 1;
-        shared.state.store(epoch * EPOCH | OPEN, Ordering::SeqCst);
+        shared.state.store((epoch * EPOCH) | OPEN, Ordering::SeqCst);
         if shared.parked.load(Ordering::SeqCst) > 0 {
             self.workers.iter().for_each(|worker| worker.thread().unpark());
         }
@@ -117,7 +117,7 @@ impl Pool {
         let mut spins = 0u32;
         while shared.state.load(Ordering::Acquire) & INSIDE != 0 {
             spins += 1;
-            if spins % 4096 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if spins.is_multiple_of(4096) { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
         if let Some(payload) = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
             resume_unwind(payload);

@@ -58,7 +58,7 @@ pub trait Packed {
     fn pack_tile(groups: usize, group: impl Fn(usize, usize) -> Group, mut out: &mut [u8]) {
         for index in 0..groups {
             let rows: [Group; LANES] = std::array::from_fn(|row| group(row, index));
-            if index % Self::Scales::SPAN == 0 {
+            if index.is_multiple_of(Self::Scales::SPAN) {
                 let (header, rest) = out.split_at_mut(Self::Scales::HEADER_BYTES);
                 Self::Scales::pack_header(&rows, header);
                 out = rest;
@@ -101,7 +101,7 @@ impl<S: Simd, P: Packed> Walk<S, P> {
     pub unsafe fn next(&mut self, index: usize) -> (Values<S>, *const u8) {
         // SAFETY: the walk covers exactly the bytes that `tile_bytes` counts.
         unsafe {
-            if index % P::Scales::SPAN == 0 {
+            if index.is_multiple_of(P::Scales::SPAN) {
                 self.header = P::Scales::header(self.at);
                 self.at = self.at.add(P::Scales::HEADER_BYTES);
             }
