@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from server_fake import FakeEngine
+from server_fake import FakeEngine, Running
 from server_support import MODEL, chat_body, client, fake_server, idle, post, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -162,6 +162,22 @@ def test_a_failure_does_not_harm_the_neighbours(server):
         assert post(url, CHAT, says("FAIL")).status_code == 500
     good.join()
     assert answers[0].json()["choices"][0]["message"]["content"] == "y" * 20
+
+
+def test_an_event_that_makes_no_sense_harms_its_request_only(monkeypatch):
+    def odd_usage(running):
+        usage = usual(running)
+        if bytes(running.request["tokens"]) == b"SAY:odd":
+            del usage["queue_seconds"]
+        return usage
+
+    usual = Running.usage
+    monkeypatch.setattr(Running, "usage", odd_usage)
+    with fake_server() as (url, engine):
+        bodies = [{"model": MODEL, "prompt": [*f"SAY:{word}".encode()]} for word in ("odd", "even")]
+        assert post(url, "/v1/completions", bodies[0]).status_code == 500
+        assert post(url, "/v1/completions", bodies[1]).json()["choices"][0]["text"] == "even"
+        assert idle(engine)
 
 
 def test_a_batch_larger_than_the_queue_goes_in_piece_by_piece():

@@ -293,6 +293,7 @@ def test_a_missing_field_is_named(server):
             {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
             "messages[0].content[0].type",
         ),
+        ({"role": "user", "content": [{"type": None, "text": "x"}]}, "messages[0].content[0].type"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
         ({"role": "user", "content": "x", "colour": "red"}, "messages[0].colour"),
         ({"role": "assistant", "content": "x", "tool_calls": [TOOL]}, "messages[0].tool_calls"),

@@ -6,11 +6,12 @@ Knows request ids and events; not what is in them, and nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine import _engine
-from synapse_engine.server.errors import shutting_down
+from synapse_engine.server.errors import internal_error, shutting_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from synapse_engine.server.errors import ApiError
     from synapse_engine.server.jobs import Job
     from synapse_engine.server.native import Event, EventQueue, NativeEngine
+
+log = logging.getLogger("synapse_engine.server")
 
 POLL_SECONDS = 0.25
 
@@ -83,4 +86,12 @@ class Hub:
             over = event.kind in ("done", "failed")
             job = self._jobs.pop(event.request_id, None) if over else self._jobs.get(event.request_id)
             if job is not None:
-                job.put(event)
+                self._hand_over(event, job)
+
+    # Whatever goes wrong with one request, the events behind it belong to others.
+    def _hand_over(self, event: Event, job: Job) -> None:
+        try:
+            job.put(event)
+        except Exception:
+            log.exception("an event could not be taken in")
+            job.fail(internal_error("The server failed; its log says why"))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 # After running requests were told to end: for their last bytes to go out.
 FAREWELL_SECONDS = 2
+# Longer than clients keep idle connections: the side that closes first must be the one that sends first.
+IDLE_SECONDS = 75
 
 
 def serve(
@@ -101,6 +103,7 @@ def uvicorn_config(app: FastAPI, options: ServerOptions) -> uvicorn.Config:
         "ws": "none",
         "server_header": False,
         "proxy_headers": False,
+        "timeout_keep_alive": IDLE_SECONDS,
         "timeout_graceful_shutdown": int(options.drain_seconds) + 1 + FAREWELL_SECONDS,
     }
     return uvicorn.Config(app, **settings)

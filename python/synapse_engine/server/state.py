@@ -49,18 +49,13 @@ class State:
         """Runs ``task`` beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, task)
 
-    async def chat_tokens(self, model: Served, messages: list[Message], prompt_field: str = "messages") -> list[int]:
+    async def chat_tokens(self, model: Served, messages: list[Message]) -> list[int]:
         """A conversation as the model sees it."""
-        return await self.engine_work(lambda: chat_tokens(model, messages), prompt_field)
+        return await self.engine_work(lambda: chat_tokens(model, messages), "messages")
 
-    async def prompt_tokens(self, model: Served, prompts: Sequence[Prompt], prompt_field: str) -> list[list[int]]:
-        """Prompts as tokens; none of them empty."""
-        tokens = await self.engine_work(lambda: [prompt_tokens(model, prompt) for prompt in prompts], prompt_field)
-        for prompt in tokens:
-            check_tokens(model, prompt, prompt_field)
-        if not all(tokens):
-            raise bad_request(f"{prompt_field}: expected at least one token, found none", prompt_field)
-        return tokens
+    async def prompt_tokens(self, model: Served, prompts: Sequence[Prompt], field: str) -> list[list[int]]:
+        """Prompts as tokens."""
+        return await self.engine_work(lambda: [prompt_tokens(model, prompt, field) for prompt in prompts], field)
 
     async def engine_work(self, task: Callable[[], T], prompt_field: str) -> T:
         """Like ``work``; the engine's errors become the API's."""
@@ -103,6 +98,11 @@ def check_tokens(model: Served, tokens: list[int], field: str) -> None:
         raise bad_request(f"{field}: this model has the tokens 0 to {size - 1}, found {largest}", field)
 
 
-def prompt_tokens(model: Served, prompt: Prompt) -> list[int]:
-    """A text's tokens; tokens are taken as they are."""
-    return model.native.tokenize(prompt) if isinstance(prompt, str) else prompt
+def prompt_tokens(model: Served, prompt: Prompt, field: str) -> list[int]:
+    """A text's tokens, at least one; tokens are taken as they are."""
+    if not isinstance(prompt, str):
+        check_tokens(model, prompt, field)
+        return prompt
+    if tokens := model.native.tokenize(prompt):
+        return tokens
+    raise bad_request(f"{field}: expected at least one token, found none", field)

@@ -30,10 +30,9 @@ async def embeddings(request: Request) -> Response:
     job = state.job(model, [{"task": "embed", "tokens": tokens, "client": client} for tokens in prompts], "input")
     vectors = await while_connected(request.receive, collect(job, len(prompts)))
     check_dimensions(body, len(vectors[0]))
-    data = await state.work(lambda: [entry(index, vector, body) for index, vector in enumerate(vectors)])
     total = sum(map(len, prompts))
     usage = {"prompt_tokens": total, "total_tokens": total}
-    return JSONResponse({"object": "list", "data": data, "model": model.id, "usage": usage})
+    return await state.work(lambda: listed(vectors, body, {"model": model.id, "usage": usage}))
 
 
 async def collect(job: Job, count: int) -> list[list[float]]:
@@ -53,6 +52,13 @@ def check_dimensions(body: EmbeddingBody, size: int) -> None:
     if body.dimensions not in (None, size):
         message = f"dimensions: vectors of this model have {size} dimensions and cannot be cut to {body.dimensions}"
         raise bad_request(message, "dimensions", "unsupported_parameter")
+
+
+# A million numbers take a second to write: too long for the event loop.
+def listed(vectors: list[list[float]], body: EmbeddingBody, fields: dict[str, Any]) -> Response:
+    """The whole response."""
+    data = [entry(index, vector, body) for index, vector in enumerate(vectors)]
+    return JSONResponse({"object": "list", "data": data, **fields})
 
 
 def entry(index: int, vector: list[float], body: EmbeddingBody) -> dict[str, Any]:
