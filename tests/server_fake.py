@@ -284,8 +284,13 @@ class FakeEngine:
                 "waiting": len(self._waiting),
                 "running": len(self._running),
                 "kv_pages_used": used,
+                "kv_pages_cached": len(self._prompts),
                 "kv_pages_total": 10_000,
                 "steps_total": 1,
+                "requests_completed_total": 0,
+                "requests_cancelled_total": len(self.cancelled),
+                "requests_failed_total": 0,
+                "preemptions_total": 0,
                 **self._totals,
             }
 

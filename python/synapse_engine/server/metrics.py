@@ -27,7 +27,8 @@ REQUEST_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 GAUGES = (
     ("synapse_requests_waiting", "Requests in the queue", "waiting"),
     ("synapse_requests_running", "Requests being computed", "running"),
-    ("synapse_kv_pages_used", "Pages of the KV cache in use", "kv_pages_used"),
+    ("synapse_kv_pages_used", "Pages of the KV cache that running requests use", "kv_pages_used"),
+    ("synapse_kv_pages_cached", "Pages kept for prompts that begin the same; given up when needed", "kv_pages_cached"),
     ("synapse_kv_pages_total", "Pages of the KV cache", "kv_pages_total"),
 )
 COUNTERS = (
@@ -35,6 +36,10 @@ COUNTERS = (
     ("synapse_completion_tokens", "Tokens generated", "completion_tokens_total"),
     ("synapse_cached_tokens", "Prompt tokens taken from the prefix cache", "cached_tokens_total"),
     ("synapse_steps", "Forward passes", "steps_total"),
+    ("synapse_requests_completed", "Requests completed", "requests_completed_total"),
+    ("synapse_requests_cancelled", "Requests cancelled, mostly by clients that left", "requests_cancelled_total"),
+    ("synapse_requests_failed", "Requests failed", "requests_failed_total"),
+    ("synapse_preemptions", "Sequences that had to make room and were computed again", "preemptions_total"),
 )
 
 
