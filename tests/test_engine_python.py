@@ -35,14 +35,17 @@ def test_chat_answers_a_question(engine):
     assert str(answer) == answer.text
 
 
-def test_chat_takes_messages_and_remembers_them(engine):
+def test_chat_continues_what_the_model_s_template_makes_of_the_messages(engine):
     messages = [
         {"role": "system", "content": "You are a helpful assistant."},
         {"role": "user", "content": "My name is Marguerite."},
         {"role": "assistant", "content": "Nice to meet you, Marguerite!"},
         {"role": "user", "content": "What is my name?"},
     ]
-    assert "Marguerite" in engine.chat(messages, temperature=0, max_tokens=30).text
+    rendered = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in messages)
+    chat = engine.chat(messages, temperature=0, max_tokens=20)
+    written = engine.generate(rendered + "<|im_start|>assistant\n", temperature=0, max_tokens=20)
+    assert (chat.text, chat.usage.prompt_tokens) == (written.text, written.usage.prompt_tokens)
 
 
 def test_generate_continues_a_text(engine):
@@ -112,11 +115,11 @@ def test_logit_bias_forbids_and_forces(engine):
 
 def test_score_agrees_with_generation(engine):
     prompt = "The capital of France is"
-    answer = engine.generate(prompt, temperature=0, max_tokens=4, logprobs=0)
+    answer = engine.generate(prompt, temperature=0, max_tokens=2, logprobs=0)
     scored = engine.score(prompt + answer.text, top=2)
     assert scored[0].logprob is None
     assert [token.id for token in scored] == engine.tokenize(prompt + answer.text)
-    for generated, token in zip(answer.tokens, scored[-4:], strict=True):
+    for generated, token in zip(answer.tokens, scored[-2:], strict=True):
         assert token.id == generated.id
         assert token.logprob == pytest.approx(generated.logprob, abs=1e-3)
         assert len(token.top) == 2
@@ -221,7 +224,7 @@ def test_asyncio_streams_chat_and_keeps_the_loop_free(engine):
 def test_closing_a_stream_frees_its_slot(engine):
     stream = engine.stream("Once upon a time", **ENDLESS)
     next(stream)
-    assert engine.stats["running"] == 1
+    assert wait_until(lambda: engine.stats["running"] == 1)
     stream.close()
     assert wait_until(lambda: idle(engine))
     assert list(stream) == []
@@ -231,6 +234,7 @@ def test_closing_a_stream_frees_its_slot(engine):
 def test_dropping_a_stream_frees_its_slot(engine):
     stream = engine.stream("Once upon a time", **ENDLESS)
     next(stream)
+    assert wait_until(lambda: engine.stats["running"] == 1)
     del stream
     gc.collect()
     assert wait_until(lambda: idle(engine))
@@ -240,11 +244,11 @@ def test_leaving_an_async_stream_frees_its_slot(engine):
     async def main():
         stream = engine.astream("Once upon a time", **ENDLESS)
         await anext(stream)
-        running = engine.stats["running"]
+        started = await asyncio.to_thread(wait_until, lambda: engine.stats["running"] == 1)
         await stream.aclose()
-        return running
+        return started
 
-    assert asyncio.run(main()) == 1
+    assert asyncio.run(main())
     assert wait_until(lambda: idle(engine))
 
 
@@ -271,7 +275,7 @@ def test_cancelling_a_task_frees_its_slot(engine):
         ({"min_p": 1}, "min_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
-        ({"logprobs": 21}, "logprobs"),
+        ({"logprobs": 21}, "top_logprobs"),
         ({"stop": [1]}, "stop"),
         ({"seed": 2**64}, "seed"),
         ({"presence_penalty": 2.5}, "presence_penalty"),
@@ -327,5 +331,5 @@ def test_a_closed_engine_says_so_and_ends_its_streams(smollm2_path):
 
 def test_every_error_is_an_engine_error():
     classes = [getattr(synapse_engine, name) for name in synapse_engine.__all__ if name.endswith("Error")]
-    assert len(classes) == 9
+    assert len(classes) == 10
     assert all(issubclass(cls, EngineError) for cls in classes)

@@ -15,6 +15,7 @@ from synapse_engine._engine import (
     InternalError,
     ModelError,
     QueueFullError,
+    QueueTimeoutError,
     RequestError,
     __version__,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "InternalError",
     "ModelError",
     "QueueFullError",
+    "QueueTimeoutError",
     "RequestError",
     "Stream",
     "Token",

@@ -6,6 +6,8 @@ Blocking calls release the GIL; every object may be used from any thread.
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+from typing_extensions import Self
+
 __all__ = [
     "ClosedError",
     "ContextLengthError",
@@ -18,6 +20,7 @@ __all__ = [
     "InternalError",
     "ModelError",
     "QueueFullError",
+    "QueueTimeoutError",
     "RequestError",
     "__version__",
     "doctor",
@@ -47,6 +50,7 @@ class RequestError(EngineError):
 
 class ContextLengthError(RequestError): ...
 class QueueFullError(EngineError): ...
+class QueueTimeoutError(QueueFullError): ...
 class ClosedError(EngineError): ...
 class InternalError(EngineError): ...
 
@@ -72,7 +76,7 @@ class Event:
 class EventQueue:
     """Receives the events of any number of requests, for one consumer."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     def receive(self, timeout: float | None = None) -> list[Event]:
         """Blocks until there is an event and returns all that wait; an empty list after ``timeout`` seconds."""
 
@@ -80,8 +84,8 @@ class EventQueue:
 class Engine:
     """One model, loaded and running."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         path: str,
         *,
         quant: Literal["auto", "q8", "q4", "f16", "none"] = "auto",
@@ -94,7 +98,7 @@ class Engine:
         prefill_chunk: int = 512,
         prefix_cache: bool = True,
         packed_file: bool = True,
-    ) -> None:
+    ) -> Self:
         """Loads ``path`` (a GGUF file, or a folder or file of safetensors)."""
     def info(self) -> dict[str, Any]:
         """Shape, sizes in bytes, format, quant, kernels, threads, context_length, end tokens, chat template presence,
@@ -110,7 +114,8 @@ class Engine:
     def submit(self, request: dict[str, Any], queue: EventQueue) -> int:
         """Queues work and returns its id at once.
 
-        ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str).
+        ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str),
+        ``max_queue_seconds`` (QueueTimeoutError after waiting this long).
         For generate: ``max_new_tokens`` (absent: what the context window has room for), ``choices``, ``stop`` (list of
         str), ``stop_tokens`` (besides the model's own), ``ignore_eos`` (bool: leave the model's own out), ``logprobs``
         (int or None), ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``typical_p``, ``repetition_penalty``,

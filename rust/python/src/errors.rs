@@ -16,6 +16,12 @@ create_exception!(
 );
 create_exception!(synapse_engine, ContextLengthError, RequestError, "Prompt and answer do not fit the context window.");
 create_exception!(synapse_engine, QueueFullError, EngineError, "Too many requests wait already.");
+create_exception!(
+    synapse_engine,
+    QueueTimeoutError,
+    QueueFullError,
+    "The request waited longer than it was willing to."
+);
 create_exception!(synapse_engine, ClosedError, EngineError, "The engine is closed.");
 create_exception!(synapse_engine, InternalError, EngineError, "A bug in the engine, contained to one request.");
 
@@ -25,7 +31,7 @@ const PROMPT_FIELD: &str = "messages";
 /// Adds the classes to the module. `hint` and `param` exist on the classes, so Python code may raise them too.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let classes: [Bound<'_, PyType>; 9] = [
+    let classes: [Bound<'_, PyType>; 10] = [
         py.get_type::<EngineError>(),
         py.get_type::<FileError>(),
         py.get_type::<FormatError>(),
@@ -33,6 +39,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         py.get_type::<RequestError>(),
         py.get_type::<ContextLengthError>(),
         py.get_type::<QueueFullError>(),
+        py.get_type::<QueueTimeoutError>(),
         py.get_type::<ClosedError>(),
         py.get_type::<InternalError>(),
     ];
@@ -50,7 +57,8 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::Model(_) => ModelError::new_err(message),
         Error::Request { .. } => RequestError::new_err(message),
         Error::ContextLength { .. } => ContextLengthError::new_err(message),
-        Error::QueueFull { .. } | Error::QueueTimeout { .. } => QueueFullError::new_err(message),
+        Error::QueueFull { .. } => QueueFullError::new_err(message),
+        Error::QueueTimeout { .. } => QueueTimeoutError::new_err(message),
         Error::Closed => ClosedError::new_err(message),
         Error::Internal(_) => InternalError::new_err(message),
     };

@@ -1,17 +1,23 @@
 //! Python bindings. Converts types, releases the GIL, maps errors; knows no arithmetic and no models.
 use pyo3::prelude::*;
 
+mod describe;
+mod doctor;
+mod engine;
 mod errors;
 mod event;
 mod gguf;
 mod queue;
+mod request;
 
 /// The native module `synapse_engine._engine`.
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<engine::Engine>()?;
     module.add_class::<event::PyEvent>()?;
     module.add_class::<queue::EventQueue>()?;
+    module.add_function(wrap_pyfunction!(doctor::doctor, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_tensor, module)?)?;
     errors::register(module)
 }

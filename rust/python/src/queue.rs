@@ -1,28 +1,31 @@
 //! Where events wait until Python fetches them. The engine's thread fills it and never waits for Python.
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use synapse_engine::schedule::{Event, RequestId};
+use synapse_engine::{
+    engine::Sink,
+    schedule::{Event, RequestId},
+};
 
 use crate::event::PyEvent;
 
 /// How long a receiver sleeps before it looks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The waiting events, shared with the engine.
+/// The waiting events.
 #[derive(Default)]
-pub struct Mailbox {
+struct Mailbox {
     events: Mutex<VecDeque<(RequestId, Event)>>,
     arrived: Condvar,
 }
 
 impl Mailbox {
     /// Adds an event and wakes the receiver.
-    pub fn put(&self, id: RequestId, event: Event) {
+    fn put(&self, id: RequestId, event: Event) {
         self.events().push_back((id, event));
         self.arrived.notify_one();
     }
@@ -54,9 +57,23 @@ pub struct EventQueue {
 }
 
 impl EventQueue {
-    /// The end that the engine writes to.
-    pub fn mailbox(&self) -> Arc<Mailbox> {
-        Arc::clone(&self.mailbox)
+    /// The end that the engine writes to. It does not keep the queue alive: requests of a dropped queue are cancelled.
+    pub fn sink(&self) -> impl Sink + 'static {
+        Slot(Arc::downgrade(&self.mailbox))
+    }
+}
+
+struct Slot(Weak<Mailbox>);
+
+impl Sink for Slot {
+    fn send(&self, id: RequestId, event: Event) -> bool {
+        match self.0.upgrade() {
+            Some(mailbox) => {
+                mailbox.put(id, event);
+                true
+            }
+            None => false,
+        }
     }
 }
 
