@@ -1,7 +1,10 @@
 //! Schedule, forward, sample, publish: one step at a time. Knows neither how a model computes nor who listens.
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -13,6 +16,8 @@ mod job;
 mod options;
 mod panics;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use handle::EngineHandle;
@@ -45,6 +50,8 @@ pub struct Engine {
     suspects: VecDeque<SequenceKey>,
     scratch: Scratch,
     stats: Stats,
+    /// Requests that wait for their first turn, for callers on other threads.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Engine {
@@ -67,6 +74,7 @@ impl Engine {
             suspects: VecDeque::new(),
             scratch: Scratch::default(),
             stats: Stats::default(),
+            waiting: Arc::default(),
         })
     }
 
@@ -77,10 +85,11 @@ impl Engine {
 
     /// Runs one batch and publishes what comes of it.
     pub fn step(&mut self) {
-        self.expire();
         let scope = self.suspects.pop_front().map_or(Scope::Everyone, Scope::Only);
         let plan = self.scheduler.plan(scope);
         self.note_started(&plan);
+        self.expire();
+        self.waiting.store(self.scheduler.waiting(), Ordering::Release);
         if plan.rows.is_empty() {
             return;
         }
@@ -131,6 +140,10 @@ impl Engine {
         self.scheduler.submit(id, prepared.submission);
     }
 
+    fn waiting(&self) -> &Arc<AtomicUsize> {
+        &self.waiting
+    }
+
     fn intake(&self) -> &Intake {
         &self.intake
     }
@@ -139,6 +152,7 @@ impl Engine {
     fn reset(&mut self, error: &Error) {
         self.scheduler = new_scheduler(self.model.as_ref(), &self.options);
         self.suspects.clear();
+        self.waiting.store(0, Ordering::Release);
         self.stats.failed += self.jobs.len() as u64;
         for (id, mut job) in self.jobs.drain() {
             job.fail(id, error.clone());

@@ -1,7 +1,10 @@
 //! The engine on a thread of its own, for callers on any thread. Knows neither batches nor text.
 use std::{
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -56,7 +59,7 @@ impl EngineHandle {
         if inbox.closed {
             return Err(Error::Closed);
         }
-        let waiting = inbox.queued + inbox.submissions.len();
+        let waiting = shared.waiting(&inbox);
         if waiting >= *max_queue {
             return Err(Error::QueueFull { waiting, limit: *max_queue });
         }
@@ -77,8 +80,7 @@ impl EngineHandle {
     pub fn stats(&self) -> Stats {
         let shared = &self.owner.shared;
         let mut stats = lock(&shared.stats).clone();
-        let inbox = lock(&shared.inbox);
-        stats.waiting = inbox.queued + inbox.submissions.len();
+        stats.waiting = shared.waiting(&lock(&shared.inbox));
         stats
     }
 
@@ -125,14 +127,14 @@ struct Shared {
     inbox: Mutex<Inbox>,
     mail: Condvar,
     stats: Mutex<Stats>,
+    /// Requests that the engine has taken in and that wait for their first turn.
+    taken_in: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
 struct Inbox {
     submissions: Vec<(RequestId, Prepared)>,
     cancellations: Vec<RequestId>,
-    /// Requests that the engine has taken in and that wait for their first turn.
-    queued: usize,
     next_id: RequestId,
     closed: bool,
 }
@@ -146,7 +148,12 @@ struct Mail {
 impl Shared {
     fn new(engine: &Engine) -> Self {
         let inbox = Inbox { next_id: 1, ..Inbox::default() };
-        Self { inbox: Mutex::new(inbox), mail: Condvar::new(), stats: Mutex::new(engine.stats()) }
+        let (stats, taken_in) = (Mutex::new(engine.stats()), Arc::clone(engine.waiting()));
+        Self { inbox: Mutex::new(inbox), mail: Condvar::new(), stats, taken_in }
+    }
+
+    fn waiting(&self, inbox: &Inbox) -> usize {
+        self.taken_in.load(Ordering::Acquire) + inbox.submissions.len()
     }
 
     /// Takes what has come; waits for it if the engine has nothing to do. Nothing once closed.
@@ -158,15 +165,13 @@ impl Shared {
         if inbox.closed {
             return None;
         }
-        inbox.queued += inbox.submissions.len();
+        self.taken_in.fetch_add(inbox.submissions.len(), Ordering::AcqRel);
         let submissions = mem::take(&mut inbox.submissions);
         Some(Mail { submissions, cancellations: mem::take(&mut inbox.cancellations) })
     }
 
     fn report(&self, engine: &Engine) {
-        let stats = engine.stats();
-        lock(&self.inbox).queued = stats.waiting;
-        *lock(&self.stats) = stats;
+        *lock(&self.stats) = engine.stats();
     }
 }
 

@@ -1,0 +1,7 @@
+//! The engine on a model that notices every mistake with pages and positions.
+mod behaviour;
+mod fake;
+mod faults;
+mod handle;
+mod harness;
+mod invariants;
