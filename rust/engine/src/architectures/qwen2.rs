@@ -16,7 +16,7 @@ const HEAD_ROWS: usize = 64;
 
 /// A decoder-only transformer with grouped-query attention and a gated feed-forward network.
 pub struct Qwen2<B: Backend> {
-    backend: B,
+    pub(super) backend: B,
     vocab_size: usize,
     hidden_size: usize,
     settings: Settings,
