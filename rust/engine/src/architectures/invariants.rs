@@ -10,8 +10,11 @@ use crate::{
 const LEN: usize = 2 * PAGE_TOKENS + 7;
 const PAGES: [u32; 3] = [9, 2, 5];
 
+/// Makes a fresh model on that many threads.
+type Make = Box<dyn Fn(usize) -> Box<dyn Model>>;
+
 /// Every format, each with a KV format; odd sizes where the format allows them.
-fn models() -> impl Iterator<Item = (String, ModelConfig, Box<dyn Fn(usize) -> Box<dyn Model>>)> {
+fn models() -> impl Iterator<Item = (String, ModelConfig, Make)> {
     let kv_types = [KvType::F16, KvType::Q8, KvType::F32];
     Format::ALL.into_iter().zip(kv_types.into_iter().cycle()).map(|(format, kv_type)| {
         let config = match format {
@@ -19,7 +22,7 @@ fn models() -> impl Iterator<Item = (String, ModelConfig, Box<dyn Fn(usize) -> B
             _ => config(),
         };
         let shape = config.clone();
-        let make: Box<dyn Fn(usize) -> _> = Box::new(move |threads| model(&shape, format, kv_type, threads));
+        let make: Make = Box::new(move |threads| model(&shape, format, kv_type, threads));
         (format!("{format} with {kv_type:?} keys"), config, make)
     })
 }

@@ -99,7 +99,7 @@ pub fn tensors(config: &ModelConfig) -> Tensors {
 fn random(seed: u64, shape: Vec<usize>) -> (Vec<usize>, Vec<f32>) {
     let (centre, width) = match shape[..] {
         [_, cols] => (0.0, (3.0 / cols as f32).sqrt()),
-        _ => (if seed % 2 == 0 { 1.0 } else { 0.9 }, 0.5),
+        _ => (if seed.is_multiple_of(2) { 1.0 } else { 0.9 }, 0.5),
     };
     let uniform = |bits: u64| (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
     let values = noise(seed).take(shape.iter().product()).map(|bits| centre + width * uniform(bits)).collect();

@@ -6,6 +6,8 @@ mod quant;
 mod settings;
 mod source;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use memory::total_memory;
 pub use quant::Quant;
@@ -107,7 +109,10 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let mut notices = Vec::new();
     let config = checkpoint.config.clone();
     let settings = settings::choose(&config, options, total_memory(), &mut notices)?;
-    let source = Source::open(&checkpoint, options, &mut notices)?;
+    let source = match options.packed_file {
+        true => Source::open(&checkpoint, options.quant, files::packed::cache_folder(), &mut notices)?,
+        false => Source::without_packed_file(&checkpoint, options.quant),
+    };
     let tally = Tally::new(source.weights());
     let backend = Cpu::new(options.threads.unwrap_or_else(default_threads));
     let (kernels, threads) = (backend.kernels(), backend.threads());

@@ -54,6 +54,8 @@ impl Quant {
 
 #[cfg(test)]
 mod tests {
+    use synapse_kernels::Matrix;
+
     use super::*;
 
     #[test]
@@ -74,6 +76,20 @@ mod tests {
         }
         assert_eq!(Quant::None.format(true, DType::Q4_1, Role::Plain), Format::F32);
         assert_eq!(Quant::None.format(false, DType::BF16, Role::Plain), Format::BF16);
+    }
+
+    /// The promise of q4: at most 5 bits per weight over all weights, embedding included, on SmolLM2-135M.
+    #[test]
+    fn q4_takes_at_most_five_bits_on_smollm2() {
+        let layer = [(576, 576), (192, 576), (192, 576), (576, 576), (1536, 576), (1536, 576), (576, 1536)];
+        let layers = layer.iter().cycle().take(30 * layer.len()).map(|&shape| (shape, Role::Plain));
+        let (mut bytes, mut weights) = (0, 0);
+        for ((rows, cols), role) in layers.chain([((49_152, 576), Role::Vocabulary)]) {
+            bytes += Matrix::packed_bytes(Quant::Q4.format(false, DType::BF16, role), rows, cols).unwrap();
+            weights += rows * cols;
+        }
+        let bits = 8.0 * bytes as f64 / weights as f64;
+        assert!(bits <= 5.0, "{bits}");
     }
 
     #[test]

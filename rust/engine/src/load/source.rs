@@ -1,7 +1,7 @@
 //! Where the weights come from this time: the packed file if it is good, else the checkpoint, which then leaves a packed file.
 use std::path::{Path, PathBuf};
 
-use super::{LoadOptions, pack::Packer};
+use super::{Quant, pack::Packer};
 use crate::{
     Error, Result,
     architectures::{self, Settings, Weights},
@@ -20,14 +20,21 @@ pub enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Never fails for want of a packed file; says in `notices` why there is none.
-    pub fn open(checkpoint: &'a Checkpoint, options: &LoadOptions, notices: &mut Vec<String>) -> Result<Self> {
-        let packer = Packer::new(checkpoint, options.quant);
-        if !options.packed_file {
-            return Ok(Source::Checkpoint(packer));
-        }
-        let key = Key::of(&checkpoint.path, options.quant.name())?;
-        let places = key.places(packed::cache_folder());
+    /// Leaves packed files alone.
+    pub fn without_packed_file(checkpoint: &'a Checkpoint, quant: Quant) -> Self {
+        Source::Checkpoint(Packer::new(checkpoint, quant))
+    }
+
+    /// Uses the packed file beside the model or in `cache`. Never fails for want of one; says in `notices` why there is none.
+    pub fn open(
+        checkpoint: &'a Checkpoint,
+        quant: Quant,
+        cache: Option<PathBuf>,
+        notices: &mut Vec<String>,
+    ) -> Result<Self> {
+        let packer = Packer::new(checkpoint, quant);
+        let key = Key::of(checkpoint, quant.name())?;
+        let places = key.places(cache);
         if let Some(packed) = find(&places, &key, notices) {
             return Ok(Source::Packed(packed));
         }

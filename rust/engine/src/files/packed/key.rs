@@ -9,6 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::super::Checkpoint;
 use crate::{Error, Result};
 
 /// Bytes read at each end of a file.
@@ -27,14 +28,22 @@ pub struct Key {
 impl Key {
     /// Reads size, time of change and both ends of the model's files. Reading all of a 15 GB model would take longer than
     /// loading it, and whatever rewrites a model changes its size, its time or its header; `synapse verify` reads all of it.
-    pub fn of(source: &Path, quant: &'static str) -> Result<Self> {
+    pub fn of(checkpoint: &Checkpoint, quant: &'static str) -> Result<Self> {
+        let source = &checkpoint.path;
         let mut hash = Sha256::new();
-        hash.update(quant);
+        // The configuration decides which tensors are packed.
+        hash.update(format!("{quant} {} {:?}", checkpoint.interleaved_rope, checkpoint.config));
         for path in files(source)? {
             add(&mut hash, &path).map_err(|error| Error::Io { path, reason: error.to_string() })?;
         }
         let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { source: source.to_owned(), quant, digest })
+    }
+
+    /// A key that was not computed.
+    #[cfg(test)]
+    pub fn for_test(source: &Path, digest: &str) -> Self {
+        Self { source: source.to_owned(), quant: "q4", digest: digest.to_owned() }
     }
 
     /// Hexadecimal.
@@ -67,7 +76,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The files that make up a model: itself, or the weights and configuration in its folder.
+/// The files that hold a model's weights: itself, or those in its folder.
 fn files(source: &Path) -> Result<Vec<PathBuf>> {
     if !source.is_dir() {
         return Ok(vec![source.to_owned()]);
@@ -75,15 +84,15 @@ fn files(source: &Path) -> Result<Vec<PathBuf>> {
     let io = |error: std::io::Error| Error::Io { path: source.to_owned(), reason: error.to_string() };
     let mut paths = Vec::new();
     for entry in fs::read_dir(source).map_err(io)? {
-        paths.extend(Some(entry.map_err(io)?.path()).filter(|path| is_part(path)));
+        paths.extend(Some(entry.map_err(io)?.path()).filter(|path| holds_weights(path)));
     }
     paths.sort();
     Ok(paths)
 }
 
-fn is_part(path: &Path) -> bool {
+fn holds_weights(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name == "config.json" || (name.ends_with(".safetensors") && !name.contains(INFIX))
+    name.ends_with(".safetensors") && !name.contains(INFIX)
 }
 
 fn add(hash: &mut Sha256, path: &Path) -> std::io::Result<()> {

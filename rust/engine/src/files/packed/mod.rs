@@ -5,6 +5,8 @@
 //! and, for each tensor, its format, shape and checksum.
 mod checksum;
 mod key;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use key::{Key, cache_folder};
