@@ -119,9 +119,10 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 15) -> None:
+    def wait_for(self, text: str, then: str = "", seconds: float = 15) -> None:
+        """Reads until ``text`` is on the screen, and ``then`` after it."""
         deadline = time.monotonic() + seconds
-        while text not in self.screen:
+        while not (text in self.screen and then in self.screen.partition(text)[2]):
             assert time.monotonic() < deadline, f"{text!r} did not come; the screen was: {self.screen!r}"
             if select.select([self._ours], [], [], 0.05)[0]:
                 try:
@@ -170,8 +171,11 @@ def test_a_chat_on_a_terminal(tmp_path: Path) -> None:
     chat.type(f"/save {tmp_path}/talk.json\r")
     chat.wait_for("saved to")
     chat.type("/nonsense\r")
-    chat.wait_for("there is no /nonsense")
+    # Between two prompts the terminal would make a signal of Ctrl-C and an end of file of Ctrl-D.
+    chat.wait_for("there is no /nonsense", then="> ")
+    chat.forget()
     chat.type("\x03")
+    chat.wait_for("> ")
     chat.type("\x04")
     assert chat.leave() == 0
     saved = json.loads((tmp_path / "talk.json").read_text())
