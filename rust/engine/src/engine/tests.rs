@@ -5,3 +5,4 @@ mod faults;
 mod handle;
 mod harness;
 mod invariants;
+mod transformer;

@@ -20,7 +20,7 @@ fn one_at_a_time() -> EngineOptions {
 fn the_next_turn_of_a_chat_computes_only_what_is_new() {
     let model = FakeModel::new(64, CONTEXT);
     let rows = model.rows.clone();
-    let mut harness = Harness::with_model(model, EngineOptions::default());
+    let mut harness = Harness::with_model(Box::new(model), EngineOptions::default());
     let first = generate(&prompt(1, 21), GenerateOptions { logprobs: Some(0), ..plain(30) });
     let id = harness.submit(first.clone());
     harness.run();
@@ -53,7 +53,8 @@ fn choices_share_the_prompt_and_differ() {
     for prefix_cache in [true, false] {
         let model = FakeModel::new(64, CONTEXT);
         let rows = model.rows.clone();
-        let mut harness = Harness::with_model(model, EngineOptions { prefix_cache, ..EngineOptions::default() });
+        let mut harness =
+            Harness::with_model(Box::new(model), EngineOptions { prefix_cache, ..EngineOptions::default() });
         let id = harness.submit(generate(&prompt(3, 36), GenerateOptions { choices: 4, ..plain(8) }));
         harness.run();
         let outcome = &harness.outcomes[&id];

@@ -10,7 +10,7 @@ use std::{
 use super::fake::{FakeModel, Letters};
 use crate::{
     Error,
-    batch::TokenId,
+    batch::{Model, TokenId},
     engine::{Engine, EngineOptions},
     sample::SamplingOptions,
     schedule::{Event, FinishReason, GenerateOptions, Request, RequestId, Task, TokenInfo, Usage},
@@ -71,12 +71,12 @@ pub struct Harness {
 
 impl Harness {
     pub fn new(pages: usize, options: EngineOptions) -> Self {
-        Self::with_model(FakeModel::new(pages, CONTEXT), options)
+        Self::with_model(Box::new(FakeModel::new(pages, CONTEXT)), options)
     }
 
-    pub fn with_model(model: FakeModel, options: EngineOptions) -> Self {
+    pub fn with_model(model: Box<dyn Model>, options: EngineOptions) -> Self {
         let (sender, events) = channel();
-        let engine = Engine::new(Box::new(model), Arc::new(Letters), options).unwrap();
+        let engine = Engine::new(model, Arc::new(Letters), options).unwrap();
         Self { engine, outcomes: BTreeMap::new(), sender, events, next: 0 }
     }
 
@@ -116,7 +116,12 @@ impl Harness {
 
 /// What a request comes to when it has an engine to itself.
 pub fn alone(request: &Request) -> Outcome {
-    let mut harness = Harness::new(64, EngineOptions::default());
+    alone_on(Box::new(FakeModel::new(64, CONTEXT)), request)
+}
+
+/// The same on a model of one's own.
+pub fn alone_on(model: Box<dyn Model>, request: &Request) -> Outcome {
+    let mut harness = Harness::with_model(model, EngineOptions::default());
     let id = harness.submit(request.clone());
     harness.run();
     harness.outcomes.remove(&id).unwrap()

@@ -3,8 +3,7 @@ use proptest::prelude::*;
 
 use super::{
     super::EngineOptions,
-    fake::FakeModel,
-    harness::{CONTEXT, Harness, Outcome, alone, generate, prompt, request},
+    harness::{Harness, Outcome, alone, generate, prompt, request},
 };
 use crate::{
     sample::SamplingOptions,
@@ -117,14 +116,14 @@ proptest! {
         options in engine_options(),
         pages in 6usize..24,
     ) {
-        let mut harness = Harness::with_model(FakeModel::new(pages, CONTEXT), options);
+        let mut harness = Harness::new(pages, options);
         let ids = drive(&mut harness, &arrivals, options);
         for (arrival, id) in arrivals.iter().zip(ids) {
             check_same(arrival, &harness.outcomes[&id])?;
         }
         let stats = harness.engine.stats();
         prop_assert_eq!((stats.waiting, stats.running, stats.pages_used), (0, 0, 0));
-        prop_assert_eq!(stats.completed + stats.cancelled, arrivals.len() as u64);
+        prop_assert_eq!(stats.completed + stats.cancelled, arrivals.len() as u64, "failed: {}", stats.failed);
         prop_assert!(options.prefix_cache || stats.pages_cached == 0, "private prefixes outlive their request");
     }
 }
