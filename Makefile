@@ -16,7 +16,7 @@ export PYTHONPATH := $(abspath python)
 
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help setup build test test-rust test-python lint format bench check clean
+.PHONY: help setup build test test-rust test-python lint format bench soak check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ format: ## Format all code
 bench: build ## Measure this machine against its peers; writes bench/out
 	$(BIN)/python -m pip install --quiet '.[bench]'
 	$(BIN)/python -m bench
+
+soak: build ## 2,000 requests over 32 connections, some abandoned: no error, memory flat, every slot freed
+	$(BIN)/python -m bench.soak --progress
 
 check: build lint test-rust test-python ## What CI runs: lint and all tests
 
