@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from server_support import running
+from synapse_engine.store import PullRequest, Silent, Store, pull
+
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -45,9 +48,22 @@ def test_synapse_commands_exist(command):
     assert all(option.split("=")[0] in described for option in command[2:] if option.startswith("--"))
 
 
-@pytest.mark.parametrize("source", blocks("python"), ids=lambda source: source.strip().splitlines()[0])
-def test_python_examples_compile(source):
-    compile(source, "README.md", "exec", flags=0x2000)  # ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+def example(part: str) -> str:
+    (source,) = [block for block in blocks("python") if part in block]
+    return source
+
+
+def test_the_python_example_runs(smollm2_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SYNAPSE_HOME", str(tmp_path))
+    pull(Store(), PullRequest(str(smollm2_path), name="smollm2-135m-instruct"), Silent())
+    exec(example("import Engine"), {})  # noqa: S102 - the README is ours
+    assert "5 (TokenChoice(" in capsys.readouterr().out
+
+
+def test_the_openai_example_runs(engine, capsys):
+    with running({"smollm2-135m-instruct": engine.native}) as url:
+        exec(example("import OpenAI").replace("http://127.0.0.1:6900", url), {})  # noqa: S102 - the README is ours
+    assert capsys.readouterr().out == engine.chat("Why is the sky blue?", max_tokens=60, temperature=0).text
 
 
 def test_linked_files_exist():
