@@ -16,7 +16,7 @@ pub enum Format {
     Q8,
     /// Ours: signed 6 bits, one f16 scale per 32 columns (6.5 bits per weight).
     Q6,
-    /// Ours: 4 bits, asymmetric; an 8-bit scale and minimum per 32 columns over two f32 per row (4.5 bits per weight).
+    /// Ours: 4 bits, asymmetric; an 8-bit scale and minimum per 32 columns over two f16 per row (4.5 bits per weight).
     Q4,
     /// A GGUF format, bits kept. The float formats are spelled above, never so.
     Ggml(DType),

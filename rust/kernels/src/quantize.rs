@@ -1,7 +1,10 @@
 //! f32 weights to our own 8, 6 and 4 bit formats. Knows no layout.
 use half::f16;
 
-use crate::{decode::GROUP_VALUES, packed::Group};
+use crate::{
+    decode::GROUP_VALUES,
+    packed::{ByRow, Group},
+};
 
 type Weights = [f32; GROUP_VALUES];
 
@@ -25,7 +28,8 @@ pub fn q6(weights: &Weights) -> Group {
 pub fn q4_row(weights: &[f32]) -> Vec<Group> {
     let fits: Vec<Fit> = groups(weights).map(|group| Fit::best(&group)).collect();
     let largest = |of: fn(&Fit) -> f32| fits.iter().map(of).fold(0.0, f32::max);
-    let (d, dmin) = (largest(|fit| fit.scale) / 255.0, largest(|fit| fit.minus_min) / 255.0);
+    let unit = |largest: f32| round_f16(largest / 255.0 / ByRow::UNIT) * ByRow::UNIT;
+    let (d, dmin) = (unit(largest(|fit| fit.scale)), unit(largest(|fit| fit.minus_min)));
     groups(weights).zip(&fits).map(|(group, fit)| fit.rounded(&group, d, dmin)).collect()
 }
 

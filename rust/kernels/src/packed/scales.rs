@@ -72,12 +72,6 @@ fn put_f16(out: &mut [u8], values: impl Iterator<Item = f32>) {
     }
 }
 
-fn put_f32(out: &mut [u8], values: impl Iterator<Item = f32>) {
-    for (bytes, value) in out.chunks_exact_mut(4).zip(values) {
-        bytes.copy_from_slice(&value.to_le_bytes());
-    }
-}
-
 /// Scales fit 8 bits by construction, signed or unsigned.
 fn put_bytes(out: &mut [u8], values: impl Iterator<Item = i32>) {
     out.iter_mut().zip(values).for_each(|(byte, value)| *byte = value as u8);
@@ -154,26 +148,34 @@ impl Scales for SuperMin {
     }
 }
 
-/// As [`SuperMin`], but an f32 scale and scale of minima for the whole row.
+/// As [`SuperMin`], but one header for the whole row, in units of 1/256 so that small weights stay normal numbers in f16.
 pub struct ByRow;
+impl ByRow {
+    /// What a header's f16 counts.
+    pub const UNIT: f32 = 1.0 / 256.0;
+}
 impl Scales for ByRow {
     const SPAN: usize = usize::MAX;
-    const HEADER_BYTES: usize = 128;
+    const HEADER_BYTES: usize = 64;
     const BYTES: usize = 32;
     const MINS: bool = true;
 
     #[inline(always)]
     unsafe fn header<S: Simd>(from: *const u8) -> Header<S> {
-        unsafe { Header { d: S::load(from.cast()), dmin: S::load(from.add(64).cast()) } }
+        unsafe {
+            let Header { d, dmin } = half_header::<S>(from, from.add(32));
+            let unit = S::splat(Self::UNIT);
+            Header { d: S::mul(d, unit), dmin: S::mul(dmin, unit) }
+        }
     }
     #[inline(always)]
     unsafe fn values<S: Simd>(header: Header<S>, from: *const u8) -> Values<S> {
         unsafe { scale_and_min(header, from) }
     }
     fn pack_header(rows: &[Group; 16], out: &mut [u8]) {
-        let (d, dmin) = out.split_at_mut(64);
-        put_f32(d, rows.iter().map(|row| row.d));
-        put_f32(dmin, rows.iter().map(|row| row.dmin));
+        let (d, dmin) = out.split_at_mut(32);
+        put_f16(d, rows.iter().map(|row| row.d / Self::UNIT));
+        put_f16(dmin, rows.iter().map(|row| row.dmin / Self::UNIT));
     }
     fn pack(rows: &[Group; 16], out: &mut [u8]) {
         pack_scale_and_min(rows, out);
