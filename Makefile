@@ -58,8 +58,8 @@ format: ## Format all code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: EXTRAS := bench
 bench: build ## Measure this machine against its peers; writes bench/out
-	$(BIN)/python -m pip install --quiet '.[bench]'
 	$(BIN)/python -m bench
 
 soak: build ## 2,000 requests over 32 connections, some abandoned: no error, memory flat, every slot freed
