@@ -25,7 +25,7 @@ use intake::{Intake, Prepared};
 pub use job::Sink;
 use job::{Job, Progress, Tools};
 pub use options::EngineOptions;
-use panics::contained;
+pub use panics::contained;
 pub use stats::{Histogram, Stats};
 pub use text::{TokenText, Vocabulary};
 

@@ -1,8 +1,6 @@
 //! Engine errors as Python exceptions: one class per variant, `hint` and `param` as attributes. Panics become InternalError.
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use pyo3::{create_exception, exceptions::PyException, prelude::*, types::PyType};
-use synapse_engine::Error;
+use synapse_engine::{Error, engine::contained};
 
 create_exception!(synapse_engine, EngineError, PyException, "Base class. ``hint`` says what to do next, if known.");
 create_exception!(synapse_engine, FileError, EngineError, "A file cannot be opened, read or written.");
@@ -79,13 +77,7 @@ fn set_attributes(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
 
 /// Runs engine code without the GIL. An error becomes its exception; a panic becomes InternalError, never PanicException.
 pub fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> synapse_engine::Result<T> + Send) -> PyResult<T> {
-    let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(work)));
-    outcome.unwrap_or_else(|panic| Err(Error::Internal(panic_message(panic.as_ref())))).map_err(|e| to_python(py, &e))
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+    py.detach(|| contained(work)).map_err(|error| to_python(py, &error))
 }
 
 /// A complaint about one field of a request.
