@@ -45,31 +45,62 @@ impl std::fmt::Debug for Bytes {
     }
 }
 
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
 /// Zeroed bytes that start on a cache line. Untouched pages of a large buffer cost no memory.
 pub struct AlignedBytes {
-    lines: Vec<Line>,
+    /// Longer than `len`, so that it holds a cache line's start. An allocation that is aligned itself would be zeroed by
+    /// writing to it; this one comes from the system as zeros.
+    memory: Vec<u8>,
+    start: usize,
     len: usize,
 }
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl AlignedBytes {
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
-        Self { lines: bytemuck::allocation::zeroed_vec(len.div_ceil(64)), len }
+        let memory = vec![0; len + LINE - 1];
+        let start = memory.as_ptr().addr().wrapping_neg() % LINE;
+        Self { memory, start, len }
     }
 }
 
 impl AsRef<[u8]> for AlignedBytes {
     fn as_ref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        &self.memory[self.start..][..self.len]
     }
 }
 
 impl AsMut<[u8]> for AlignedBytes {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        &mut self.memory[self.start..][..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeroed_bytes_start_on_a_cache_line() {
+        for len in [0, 1, 63, 64, 1000, 1 << 21] {
+            let mut bytes = AlignedBytes::zeroed(len);
+            assert_eq!((bytes.as_mut().len(), bytes.as_ref().as_ptr().addr() % LINE), (len, 0));
+            assert!(bytes.as_ref().iter().all(|&byte| byte == 0));
+        }
+    }
+
+    /// What is never touched must not count: a model reserves KV memory for many contexts.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn untouched_bytes_cost_no_memory() {
+        let resident = || -> usize {
+            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+            pages.split(' ').nth(1).unwrap().parse().unwrap()
+        };
+        let before = resident();
+        let bytes = AlignedBytes::zeroed(1 << 30);
+        assert!(resident() - before < (1 << 30) / 4096 / 2, "{} bytes", bytes.as_ref().len());
     }
 }
