@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::architectures::{
     ModelConfig, Role,
-    testing::{TestWeights, config},
+    testing::{TestWeights, config, qwen2_config},
 };
 
 const NAME: &str = "packed.safetensors";
@@ -75,6 +75,23 @@ fn any_reader_of_safetensors_can_open_it() {
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(tensors.tensor(VECTOR.name).unwrap().shape(), [52]);
     assert_eq!(tensors.len(), 3);
+}
+
+/// A packed file of yesterday must not be read with the kernels of today.
+#[test]
+fn the_layout_version_stands_for_these_bytes() {
+    let config = ModelConfig { layers: 1, ..qwen2_config() };
+    let spec = MatrixSpec { name: "model.layers.0.self_attn.k_proj.weight", shape: (256, 256), role: Role::Plain };
+    let sums = Format::ALL.map(|format| {
+        let matrix = TestWeights::new(&config, format).matrix(&spec).unwrap();
+        format!("{format} {:016x}", checksum::of(matrix.bytes()))
+    });
+    let all = checksum::of(sums.join("\n").as_bytes());
+    assert_eq!(
+        (LAYOUT, format!("{all:016x}").as_str()),
+        ("1", "854d490611e5577b"),
+        "raise LAYOUT, then put the new sum here\n{sums:#?}"
+    );
 }
 
 #[test]
