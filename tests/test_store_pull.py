@@ -24,6 +24,7 @@ from synapse_engine.store import (
     pulling,
 )
 from synapse_engine.store.catalogue import Catalogue, Entry, HubSource, PackageSource, parse_catalogue
+from synapse_engine.store.headers import read_header
 
 pytest_plugins = ["store_fixtures"]
 
@@ -120,6 +121,17 @@ def test_takes_a_folder_of_safetensors(store: Store, tmp_path: Path) -> None:
     assert [file.name for file in model.manifest.files] == ["config.json", "model.safetensors", "tokenizer.json"]
     assert model.load_path == model.folder
     assert model.manifest.quant == "BF16"
+
+
+def test_packed_weights_in_a_folder_are_not_part_of_the_model(store: Store, tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}}).encode()
+    weights = len(header).to_bytes(8, "little") + header + bytes(8)
+    for name in ("model.safetensors", "model.synapse-q8.safetensors"):
+        (tmp_path / name).write_bytes(weights)
+    (tmp_path / "config.json").write_text("{}")
+    assert len(read_header(tmp_path).tensors) == 1
+    model = pull(store, PullRequest(str(tmp_path), name="m"), Silent()).model
+    assert [file.name for file in model.manifest.files] == ["config.json", "model.safetensors"]
 
 
 def test_a_second_pull_changes_nothing_and_force_replaces(store: Store, tiny: Path) -> None:

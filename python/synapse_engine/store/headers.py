@@ -81,13 +81,19 @@ def read_header(path: Path) -> ModelHeader:
         ) from error
 
 
+def is_packed(name: str) -> bool:
+    """True for the engine's own packed weights, which it keeps beside a model and makes anew when they are gone."""
+    return ".synapse-" in name and name.endswith(".safetensors")
+
+
 def _read_folder(folder: Path) -> ModelHeader:
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         return read_header(ggufs[0])
     header = ModelHeader("safetensors")
     for file in sorted(folder.glob("*.safetensors")):
-        header.tensors += read_header(file).tensors
+        if not is_packed(file.name):
+            header.tensors += read_header(file).tensors
     config = folder / "config.json"
     if config.is_file():
         try:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from synapse_engine.store.digest import sha256_of
 from synapse_engine.store.errors import StoreError, UnknownModelError
+from synapse_engine.store.headers import is_packed
 from synapse_engine.store.manifest import FileRecord, is_plain_file_name
 
 from .base import Workplace, copy_stream, settle
@@ -21,7 +22,7 @@ COMPANIONS = (
 
 def belongs_to_model(name: str) -> bool:
     """True for the files of a Hugging Face repository that loading needs."""
-    return (
+    return not is_packed(name) and (
         name.endswith((".safetensors", ".safetensors.index.json"))
         or name in COMPANIONS
         or (name.startswith(("tokenizer", "special_tokens_map", "added_tokens")) and name.endswith((".json", ".model")))
