@@ -1,26 +1,25 @@
-//! Rows of activations, as f32 and as 8-bit groups of 32. Knows nothing of weights.
+//! Rows of activations, as f32 and as 8-bit groups. Knows nothing of weights.
 
-/// Columns that share a scale.
+/// Columns that meet one group of weights.
 pub const GROUP: usize = 32;
 
-/// The sums that weights with an offset or a minimum need, for one group of one row.
+/// Scales and sums of one group of one row. Each half of 16 has its own scale: an outlier spoils fewer neighbours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct GroupSums {
-    /// Scale of the codes: `value = scale * code`.
-    pub scale: f32,
-    /// Negated sums of the codes: all 32, the first 16, the second 16.
-    pub negated: [i32; 3],
-    /// `scale` times the sums of the codes, in the same order.
-    pub scaled: [f32; 3],
-    pad: f32,
+    /// Of each half: `value = scale * code`.
+    pub scale: [f32; 2],
+    /// Sum of the values of each half.
+    pub halves: [f32; 2],
+    /// Sum of all 32 values.
+    pub whole: f32,
 }
 
 impl GroupSums {
-    /// From the scale and the sums of both halves.
-    pub fn new(scale: f32, halves: [i32; 2]) -> Self {
-        let sums = [halves[0] + halves[1], halves[0], halves[1]];
-        Self { scale, negated: sums.map(|s| -s), scaled: sums.map(|s| scale * s as f32), pad: 0.0 }
+    /// From the scales and the sums of the codes of both halves.
+    pub fn new(scale: [f32; 2], sums: [i32; 2]) -> Self {
+        let halves = [scale[0] * sums[0] as f32, scale[1] * sums[1] as f32];
+        Self { scale, halves, whole: halves[0] + halves[1] }
     }
 }
 

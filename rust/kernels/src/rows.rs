@@ -68,7 +68,7 @@ pub unsafe fn silu_mul<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Quantizes a row to 8 bits per group of 32: `code = round(x * 127 / max|x|)`.
+/// Quantizes a row to 8 bits with a scale per 16 values: `code = round(x * 127 / max|x|)`.
 ///
 /// `codes` has a whole number of groups, `sums` one entry for each.
 ///
@@ -81,13 +81,22 @@ pub unsafe fn quantize<S: Simd>(x: &[f32], codes: &mut [i8], sums: &mut [GroupSu
             let at = group * GROUP;
             let first = lanes::<S>(x, at.min(x.len()));
             let second = lanes::<S>(x, (at + LANES).min(x.len()));
-            let largest = S::largest(S::max(S::abs(first), S::abs(second)));
-            let inverse = if largest > 0.0 { S::splat(127.0 / largest) } else { S::splat(0.0) };
-            let (first, second) = (S::round(S::mul(first, inverse)), S::round(S::mul(second, inverse)));
+            let (first, first_scale) = codes_of::<S>(first);
+            let (second, second_scale) = codes_of::<S>(second);
             S::store_i8(first, codes.as_mut_ptr());
             S::store_i8(second, codes.as_mut_ptr().add(LANES));
-            *sums = GroupSums::new(largest / 127.0, [S::sum_i32(first), S::sum_i32(second)]);
+            *sums = GroupSums::new([first_scale, second_scale], [S::sum_i32(first), S::sum_i32(second)]);
         }
+    }
+}
+
+/// Sixteen codes and their scale.
+#[inline(always)]
+unsafe fn codes_of<S: Simd>(values: S::F32) -> (S::I32, f32) {
+    unsafe {
+        let largest = S::largest(S::abs(values));
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        (S::round(S::mul(values, S::splat(inverse))), largest / 127.0)
     }
 }
 

@@ -59,11 +59,11 @@ fn product(cpu: &Cpu, matrix: &Matrix, x: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Values that 8 bits per group hold exactly: integers up to 127, with 127 in each group.
+/// Values that 8 bits per group hold exactly: integers up to 127, with 127 in each half group.
 fn exact_activations(rows: usize, cols: usize, seed: u64) -> Vec<f32> {
     let mut numbers = Numbers(seed);
     let value =
-        |i: usize, n: &mut Numbers| if (i % cols).is_multiple_of(32) { 127.0 } else { (n.bits() % 255) as f32 - 127.0 };
+        |i: usize, n: &mut Numbers| if (i % cols).is_multiple_of(16) { 127.0 } else { (n.bits() % 255) as f32 - 127.0 };
     (0..rows * cols).map(|i| value(i, &mut numbers)).collect()
 }
 

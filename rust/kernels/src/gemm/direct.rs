@@ -1,7 +1,7 @@
 //! Few rows: packed weights are unpacked in registers, once for up to eight rows. Memory bandwidth is the limit.
-use super::{Rows, Sink, accumulate, start};
+use super::{Rows, Sink, accumulate, add_minimum};
 use crate::{
-    packed::{Chunks, Codes, Packed, Scales, Values, Walk},
+    packed::{Chunks, Codes, Packed, Values, Walk},
     simd::{LANES, Simd},
 };
 
@@ -67,20 +67,17 @@ unsafe fn add_group<S: Simd, P: Packed>(
     // SAFETY: as the caller of `tile` vouches.
     unsafe {
         let (codes, sums) = (rows.codes(row, group), rows.sums(row, group));
-        if P::Scales::HALVES {
-            let first = dots::<S, P>(start::<S, P>(sums.negated[1]), &chunks[..4], codes);
-            let acc = accumulate::<S, P>(acc, first, weights, sums, 1);
-            let second = dots::<S, P>(start::<S, P>(sums.negated[2]), &chunks[4..], codes.add(16));
-            accumulate::<S, P>(acc, second, weights, sums, 2)
-        } else {
-            let whole = dots::<S, P>(start::<S, P>(sums.negated[0]), chunks, codes);
-            accumulate::<S, P>(acc, whole, weights, sums, 0)
-        }
+        let first = dots::<S, P>(&chunks[..4], codes);
+        let second = dots::<S, P>(&chunks[4..], codes.add(16));
+        let acc = accumulate::<S>(acc, first, weights, sums, 0);
+        add_minimum::<S, P>(accumulate::<S>(acc, second, weights, sums, 1), weights, sums)
     }
 }
 
 #[inline(always)]
-unsafe fn dots<S: Simd, P: Packed>(mut int: S::I32, chunks: &[S::Codes], codes: *const i8) -> S::I32 {
+unsafe fn dots<S: Simd, P: Packed>(chunks: &[S::Codes], codes: *const i8) -> S::I32 {
+    // SAFETY: no memory is touched.
+    let mut int = unsafe { S::splat_i32(0) };
     for (c, &chunk) in chunks.iter().enumerate() {
         // SAFETY: as the caller of `tile` vouches: four codes for each chunk.
         int = unsafe { S::dot(int, chunk, codes.add(4 * c), P::Codes::WIDE) };

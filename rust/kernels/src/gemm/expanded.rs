@@ -1,8 +1,8 @@
 //! Many rows: two tiles are unpacked once into a buffer that stays in the cache, then meet the rows six at a time, which
 //! fills the registers. Arithmetic is the limit.
-use super::{Rows, Sink, accumulate, start};
+use super::{Rows, Sink, accumulate, add_minimum};
 use crate::{
-    packed::{Codes, Packed, Scales, Values, Walk},
+    packed::{Codes, Packed, Values, Walk},
     simd::{LANES, Simd},
 };
 
@@ -100,34 +100,49 @@ unsafe fn block<S: Simd, P: Packed>(
     unsafe {
         let mut acc = [[S::splat(0.0); ROWS]; TILES];
         let row: [usize; ROWS] = std::array::from_fn(|r| first + r.min(count - 1));
-        let parts: &[(usize, usize, usize)] = if P::Scales::HALVES { &[(1, 0, 4), (2, 4, 8)] } else { &[(0, 0, 8)] };
         for group in 0..rows.groups {
             let codes = scratch.codes.as_ptr().add(group * TILES * CODE_BYTES);
             let scale = scratch.scales.as_ptr().add(group * TILES * SCALE_VALUES);
-            for &(which, from, to) in parts {
-                let mut int = [[S::splat_i32(0); ROWS]; TILES];
-                for r in 0..ROWS {
-                    let begin = start::<S, P>(rows.sums(row[r], group).negated[which]);
-                    int[0][r] = begin;
-                    int[1][r] = begin;
-                }
-                for c in from..to {
-                    let weights = [S::codes(codes.add(64 * c)), S::codes(codes.add(CODE_BYTES + 64 * c))];
-                    for r in 0..ROWS {
-                        let activations = rows.codes(row[r], group).add(4 * c);
-                        int[0][r] = S::dot(int[0][r], weights[0], activations, P::Codes::WIDE);
-                        int[1][r] = S::dot(int[1][r], weights[1], activations, P::Codes::WIDE);
-                    }
-                }
+            let weights = [scales::<S>(scale), scales::<S>(scale.add(SCALE_VALUES))];
+            for which in 0..2 {
+                let int = half::<S, P>(codes, rows, &row, group, which);
                 for slot in 0..TILES {
-                    let values = scales::<S>(scale.add(slot * SCALE_VALUES));
                     for r in 0..ROWS {
                         let sums = rows.sums(row[r], group);
-                        acc[slot][r] = accumulate::<S, P>(acc[slot][r], int[slot][r], &values, sums, which);
+                        acc[slot][r] = accumulate::<S>(acc[slot][r], int[slot][r], &weights[slot], sums, which);
                     }
+                }
+            }
+            for slot in 0..TILES {
+                for r in 0..ROWS {
+                    acc[slot][r] = add_minimum::<S, P>(acc[slot][r], &weights[slot], rows.sums(row[r], group));
                 }
             }
         }
         acc
+    }
+}
+
+/// The integer sums of one half of a group.
+#[inline(always)]
+unsafe fn half<S: Simd, P: Packed>(
+    codes: *const u8,
+    rows: Rows,
+    row: &[usize; ROWS],
+    group: usize,
+    which: usize,
+) -> [[S::I32; ROWS]; TILES] {
+    // SAFETY: as the caller vouches for `block`.
+    unsafe {
+        let mut int = [[S::splat_i32(0); ROWS]; TILES];
+        for c in 4 * which..4 * which + 4 {
+            let weights = [S::codes(codes.add(64 * c)), S::codes(codes.add(CODE_BYTES + 64 * c))];
+            for r in 0..ROWS {
+                let activations = rows.codes(row[r], group).add(4 * c);
+                int[0][r] = S::dot(int[0][r], weights[0], activations, P::Codes::WIDE);
+                int[1][r] = S::dot(int[1][r], weights[1], activations, P::Codes::WIDE);
+            }
+        }
+        int
     }
 }

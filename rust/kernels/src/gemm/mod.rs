@@ -72,34 +72,39 @@ impl Sink {
     }
 }
 
-/// The integer sum a group starts from: what the offset of the codes has added too much.
+/// Adds the integer sums of one half of a group, scaled. Half by half, so that few registers are in use at a time.
 ///
 /// # Safety
 /// As [`Simd`].
 #[inline(always)]
-pub unsafe fn start<S: Simd, P: Packed>(negated_sum: i32) -> S::I32 {
-    // SAFETY: no memory is touched.
-    unsafe { P::OFFSET_BITS.map_or(S::splat_i32(0), |bits| S::shl(S::splat_i32(negated_sum), bits)) }
-}
-
-/// Adds a group's integer sums, scaled, to the float sums. `which`: 0 the whole group, 1 and 2 its halves.
-///
-/// # Safety
-/// As [`Simd`].
-#[inline(always)]
-pub unsafe fn accumulate<S: Simd, P: Packed>(
+pub unsafe fn accumulate<S: Simd>(
     acc: S::F32,
-    sums: S::I32,
+    int: S::I32,
     weights: &Values<S>,
     activations: &GroupSums,
-    which: usize,
+    half: usize,
 ) -> S::F32 {
-    let half = which.saturating_sub(1);
     // SAFETY: no memory is touched.
     unsafe {
-        let scale = S::mul(weights.d[half], S::splat(activations.scale));
-        let acc = S::fma(S::to_f32(sums), scale, acc);
-        if P::Scales::MINS { S::fma(weights.m[half], S::splat(activations.scaled[which]), acc) } else { acc }
+        let scale = S::mul(weights.d[half], S::splat(activations.scale[half]));
+        S::fma(S::to_f32(int), scale, acc)
+    }
+}
+
+/// Adds what the offset or the minimum of a group's codes contributes.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn add_minimum<S: Simd, P: Packed>(acc: S::F32, weights: &Values<S>, activations: &GroupSums) -> S::F32 {
+    // SAFETY: no memory is touched.
+    unsafe {
+        if P::Scales::HALVES {
+            let acc = S::fma(weights.m[0], S::splat(activations.halves[0]), acc);
+            S::fma(weights.m[1], S::splat(activations.halves[1]), acc)
+        } else {
+            S::fma(weights.m[0], S::splat(activations.whole), acc)
+        }
     }
 }
 

@@ -107,7 +107,13 @@ impl<S: Simd, P: Packed> Walk<S, P> {
             }
             let group = self.at;
             self.at = group.add(P::GROUP_BYTES);
-            (P::Scales::values(self.header, group), group.add(P::Scales::BYTES))
+            let mut values = P::Scales::values(self.header, group);
+            if let Some(bits) = P::OFFSET_BITS {
+                // d * (code - offset) = d * code + m
+                let offset = S::splat(-((1u32 << bits) as f32));
+                values.m = [S::mul(values.d[0], offset), S::mul(values.d[1], offset)];
+            }
+            (values, group.add(P::Scales::BYTES))
         }
     }
 }

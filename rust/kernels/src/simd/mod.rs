@@ -57,8 +57,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn exp2_int(n: Self::I32) -> Self::F32;
 
     unsafe fn splat_i32(value: i32) -> Self::I32;
-    /// Each lane `<< bits`.
-    unsafe fn shl(a: Self::I32, bits: u32) -> Self::I32;
     unsafe fn to_f32(a: Self::I32) -> Self::F32;
     /// Truncating to `i8` each; the values must fit.
     unsafe fn store_i8(value: Self::I32, to: *mut i8);

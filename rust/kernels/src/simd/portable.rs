@@ -126,10 +126,6 @@ impl Simd for Portable {
         [value; LANES]
     }
     #[inline(always)]
-    unsafe fn shl(a: [i32; LANES], bits: u32) -> [i32; LANES] {
-        a.map(|v| v << bits)
-    }
-    #[inline(always)]
     unsafe fn to_f32(a: [i32; LANES]) -> F {
         a.map(|v| v as f32)
     }

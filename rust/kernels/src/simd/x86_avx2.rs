@@ -164,13 +164,6 @@ impl Simd for Avx2 {
         unsafe { [_mm256_set1_epi32(value); 2] }
     }
     #[inline(always)]
-    unsafe fn shl(a: Self::I32, bits: u32) -> Self::I32 {
-        unsafe {
-            let bits = _mm_cvtsi32_si128(bits as i32);
-            [_mm256_sll_epi32(a[0], bits), _mm256_sll_epi32(a[1], bits)]
-        }
-    }
-    #[inline(always)]
     unsafe fn to_f32(a: Self::I32) -> Self::F32 {
         both!(_mm256_cvtepi32_ps, a)
     }

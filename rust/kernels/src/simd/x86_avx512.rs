@@ -123,10 +123,6 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_set1_epi32(value) }
     }
     #[inline(always)]
-    unsafe fn shl(a: __m512i, bits: u32) -> __m512i {
-        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits as i32)) }
-    }
-    #[inline(always)]
     unsafe fn to_f32(a: __m512i) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
