@@ -1,0 +1,36 @@
+"""The engines that are measured, each behind the same four methods. Knows neither rounds nor records."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+# name on the command line -> module, options of its Peer
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "synapse": ("bench.peers.synapse", {}),
+    "llama.cpp": ("bench.peers.llama_cpp", {"flash_attention": False}),
+    "llama.cpp-flash": ("bench.peers.llama_cpp", {"flash_attention": True}),
+    "mistral.rs": ("bench.peers.mistralrs", {}),
+}
+
+
+class Peer(Protocol):
+    """One model loaded in one engine. Every method returns seconds."""
+
+    version: str
+
+    def prefill(self, prompt: list[int]) -> float:
+        """From handing over the prompt to knowing the token after it."""
+
+    def decode(self, prompt: list[int], count: int) -> float:
+        """For `count` tokens of one sequence, one after the other, after the prompt has been read."""
+
+    def streams(self, prompts: list[list[int]], count: int) -> float:
+        """For `count` tokens of each prompt at once, prompts included."""
+
+
+def open_peer(name: str, path: str, threads: int) -> Peer:
+    """Loads the model at `path` with the peer called `name`; ImportError if its package is not installed."""
+    module, options = PEERS[name]
+    peer: Peer = import_module(module).Peer(path, threads=threads, **options)
+    return peer
