@@ -1,18 +1,21 @@
-"""Writes GGUF files with the shape of Qwen2.5-0.5B and random weights: real sizes to measure speed on, nothing to download.
+"""Writes GGUF files with the shape of Qwen2.5-0.5B and random weights: a real size to measure, nothing to download.
 
-Blocks are drawn at random instead of quantizing random floats: the bytes have the same layout and cost, and it takes seconds.
+Blocks are drawn at random instead of quantizing random floats: same layout, same cost, made in seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TYPES = {
     "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),

@@ -1,4 +1,4 @@
-"""Makes perplexity.txt from the Jargon File 4.4.7, as Debian's package `jargon-text` 4.4.7-4.1 ships it (public domain).
+"""Makes perplexity.txt from the Jargon File 4.4.7 (public domain), as Debian's `jargon-text` 4.4.7-4.1 ships it.
 
     apt-get download jargon-text && dpkg-deb -x jargon-text_*.deb jargon
     python bench/data/make_text.py jargon/usr/share/doc/jargon-text/jargon.txt.gz
@@ -17,7 +17,7 @@ from pathlib import Path
 PARTS = [
     ("Chapter 1. Hacker Slang and Hacker Culture", "Chapter 3. Revision History"),
     ("Chapter 4. Jargon Construction", "Chapter 10. Pronunciation Guide"),
-    ("The Meaning of ‘Hack’", "The Story of Mel"),
+    ("The Meaning of ‘Hack’", "The Story of Mel"),  # noqa: RUF001
     ("Reading Habits", "Politics"),
     ("Personality Characteristics", "Miscellaneous"),
 ]

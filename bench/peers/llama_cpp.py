@@ -1,4 +1,4 @@
-"""llama.cpp through the low-level bindings of llama-cpp-python: its own batches, no Python per-token overhead but argmax."""
+"""llama.cpp through the low-level bindings of llama-cpp-python: its own batches; Python only takes the argmax."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Model:
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def run(self, rows: list[tuple[int, int, int]], outputs: list[int]) -> np.ndarray:
-        """Runs (token, position, sequence) rows; the logits of the rows numbered `outputs`, valid until the next run."""
+        """Runs (token, position, sequence) rows; logits of the rows numbered `outputs`, valid until the next run."""
         batch, wanted = self._batch, set(outputs)
         batch.n_tokens = len(rows)
         for at, (token, position, sequence) in enumerate(rows):
@@ -72,12 +72,14 @@ class Peer:
         self._model = Model(path, threads=threads, context=4096, sequences=16, flash_attention=flash_attention)
 
     def prefill(self, prompt: list[int]) -> float:
+        """See `bench.peers.Peer.prefill`."""
         self._model.clear()
         start = perf_counter()
         self._model.read(prompt)
         return perf_counter() - start
 
     def decode(self, prompt: list[int], count: int) -> float:
+        """See `bench.peers.Peer.decode`."""
         self._model.clear()
         token = self._model.read(prompt)
         start = perf_counter()
@@ -86,6 +88,7 @@ class Peer:
         return perf_counter() - start
 
     def streams(self, prompts: list[list[int]], count: int) -> float:
+        """See `bench.peers.Peer.streams`."""
         self._model.clear()
         start = perf_counter()
         rows = [(token, at, sequence) for sequence, prompt in enumerate(prompts) for at, token in enumerate(prompt)]

@@ -1,10 +1,10 @@
-"""Makes llama_cpp_smollm2.json: what llama.cpp says after 20 prompts, and how far that is from the same weights in float32.
+"""Makes llama_cpp_smollm2.json: what llama.cpp says after 20 prompts, and what the same weights say in float32.
 
     python tests/oracle/gguf_to_hf.py SmolLM2-135M-Instruct.Q4_1.gguf FOLDER
     python tests/goldens/make_llama_cpp.py SmolLM2-135M-Instruct.Q4_1.gguf FOLDER
 
-llama.cpp continues each prompt greedily, token by token. `transformers` then reads the same tokens: its log-probabilities are
-the truth that both engines approximate, since both round activations to 8 bits. The file records the versions that made it.
+llama.cpp continues each prompt greedily, token by token. `transformers` then reads the same tokens: what it
+says is the truth that both engines approximate, since both round activations to 8 bits. The file records the versions.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def continue_greedily(model: llama_cpp.Llama, prompt: list[int]) -> tuple[list[i
 
 
 def truth(model: Any, prompt: list[int], tokens: list[int]) -> tuple[list[float], list[list[list[float]]]]:
-    """The float32 log-probability of every prompt token but the first and of every token; the likeliest at the latter."""
+    """The float32 log-probability of every token but the first; the likeliest at each place of `tokens`."""
     with torch.no_grad():
         logits = model(torch.tensor([prompt + tokens])).logits[0, :-1].double()
     values = logits.log_softmax(-1)

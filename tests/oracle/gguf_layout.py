@@ -1,4 +1,4 @@
-"""How a GGUF file arranges what a Hugging Face folder holds: names, order of rows, and numbers in blocks. Both directions.
+"""How a GGUF file arranges what a Hugging Face folder holds: names, order of rows, numbers in blocks; both ways.
 
 The files' authors use llama.cpp, whose RoPE for the architecture `llama` turns neighbouring rows (2i, 2i + 1) of a head
 together, where Hugging Face turns rows (i, i + head_dim / 2). The rows of q and k are stored accordingly.
@@ -27,8 +27,8 @@ NAMES = {
 }
 LAYER = re.compile(r"(?:model\.layers|blk)\.(\d+)\.(.+)")
 
-# Formats that the gguf package reads but does not write: where a block keeps its f16 scales, and the ratio of the scale of
-# minimums to the scale of quants that centres random blocks on zero.
+# Formats that the gguf package reads but does not write: where a block keeps its f16 scales, and the ratio of the scale
+# of minimums to that of quants that centres random blocks on zero.
 SCALES = {
     "Q2_K": ((80, 1.0), (82, 1.5)),
     "Q3_K": ((108, 1.0),),

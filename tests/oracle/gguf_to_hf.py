@@ -1,6 +1,6 @@
-"""Unpacks a GGUF file of the Llama family into a Hugging Face folder in float32, so that `transformers` can run the same numbers.
+"""Unpacks a GGUF file of the Llama family into a Hugging Face folder in float32, for `transformers` to run.
 
-    python tests/oracle/gguf_to_hf.py MODEL.gguf FOLDER
+python tests/oracle/gguf_to_hf.py MODEL.gguf FOLDER
 """
 
 from __future__ import annotations

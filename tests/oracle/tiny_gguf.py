@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gguf_layout
 import numpy as np
 import tiny_models
 import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, RopeScalingType, TokenType, quants
-from tokenizers import Tokenizer
-from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
 
 def save(spec: tiny_models.TinyModel, path: Path, kind: str) -> PreTrainedModel:

@@ -1,18 +1,23 @@
-"""Makes tiny random models of every shape the engine must handle, in the file layouts users have. Knows nothing of the engine."""
+"""Makes tiny random models of every shape the engine must handle, in the layouts users have. Knows no engine."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FAMILIES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
-TOKENIZER_TEXT = ["The quick brown fox jumps over the lazy dog.", "Pack my box with five dozen liquor jugs, 0123456789!"]
+TOKENIZER_TEXT = [
+    "The quick brown fox jumps over the lazy dog.",
+    "Pack my box with five dozen liquor jugs, 0123456789!",
+]
 TOKENIZER_SIZE = 300
 # Larger than the tokenizer, as checkpoints pad theirs, and no multiple of any tile.
 VOCABULARY = 387
@@ -73,7 +78,7 @@ TINY_MODELS = [
 
 
 def build(spec: TinyModel) -> PreTrainedModel:
-    """The model in float32, its weights scaled so that logits spread over a few units and no norm or bias is trivial."""
+    """The model in float32, weights scaled so that logits spread over a few units and no norm or bias is trivial."""
     configuration, model_class = FAMILIES[spec.family]
     model = model_class(configuration(**spec.settings, attn_implementation="eager")).eval()
     generator = torch.Generator().manual_seed(spec.seed)
