@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import inputs, machine, report
 from bench.cases import CASES, COLD_START, Case, cold_start
-from bench.peers import PEERS
+from bench.peers import PEERS, USUAL
 from bench.report import Figure
 from bench.worker import PeerError, Worker
 
@@ -26,7 +26,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     several: dict[str, Any] = {"action": "append", "help": "may be given several times; default: all"}
     parser.add_argument("--model", choices=inputs.NAMES, **several)
     parser.add_argument("--case", choices=CASE_NAMES, **several)
-    parser.add_argument("--peer", choices=list(PEERS), **several)
+    usual = f"may be given several times; default: {', '.join(USUAL)}"
+    parser.add_argument("--peer", choices=list(PEERS), action="append", help=usual)
     parser.add_argument("--rounds", type=int, default=5, help="the median of so many rounds counts (default: 5)")
     parser.add_argument("--threads", type=int, default=machine.usable_cores(), help="default: all cores")
     parser.add_argument("--no-record", action="store_true", help="only print, write no file under bench/records")
@@ -36,7 +37,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measures, prints a table and writes a record."""
     options = arguments()
-    peers = options.peer or list(PEERS)
+    peers = options.peer or USUAL
     wanted = options.case or CASE_NAMES
     load_before = load()
     versions: dict[str, str] = {}

@@ -12,6 +12,8 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama.cpp-flash": ("bench.peers.llama_cpp", {"flash_attention": True}),
     "mistral.rs": ("bench.peers.mistralrs", {}),
 }
+# mistral.rs takes minutes for what the others do in a second: its wheel is built for the oldest x86-64. Name it to see.
+USUAL = ["synapse", "llama.cpp", "llama.cpp-flash"]
 
 
 class Peer(Protocol):

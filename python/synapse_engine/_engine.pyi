@@ -91,7 +91,7 @@ class Engine:
         quant: Literal["auto", "q8", "q4", "f16", "none"] = "auto",
         threads: int | None = None,
         context_length: int | None = None,
-        kv_type: Literal["f16", "q8"] = "f16",
+        kv_type: Literal["f32", "f16", "q8"] = "f16",
         kv_tokens: int | None = None,
         max_sequences: int = 64,
         max_queue: int = 256,

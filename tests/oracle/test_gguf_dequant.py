@@ -1,4 +1,4 @@
-"""Numbers in GGUF blocks, bit for bit as the `gguf` package reads them: the real file's, and random ones of each kind."""
+"""Numbers in GGUF blocks, bit for bit as the `gguf` package reads them: the real file's, and random blocks."""
 
 from pathlib import Path
 

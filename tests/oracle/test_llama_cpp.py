@@ -1,8 +1,8 @@
 """The real model against llama.cpp on the same file, with the same weights in float32 as the judge between them.
 
-Both engines round activations to 8 bits, each in its own places, so they differ from each other as each differs from the
-truth. How far llama.cpp is from the truth is therefore the measure: this engine may not be further away on average. What
-llama.cpp and `transformers` said is in tests/goldens/llama_cpp_smollm2.json; make_llama_cpp.py beside it made it.
+Both engines round activations to 8 bits, each in its own places, so they differ from each other as each differs from
+the truth. How far llama.cpp is from the truth is therefore the measure: this engine may not be further away on average.
+What llama.cpp and `transformers` said is in tests/goldens/llama_cpp_smollm2.json; make_llama_cpp.py beside it made it.
 """
 
 import hashlib
@@ -48,17 +48,28 @@ def test_log_probabilities_are_as_close_to_the_truth_as_llama_cpp(native: Any, c
     ours = np.concatenate([np.abs(values - case["truth"]) for values, case in zip(found, cases, strict=True)])
     theirs = distances(cases, "together")
     apart = np.concatenate([np.abs(values - case["together"]) for values, case in zip(found, cases, strict=True)])
-    print(
-        f"mean |d logprob|: engine-f32 {ours.mean():.4f}, llama.cpp-f32 {theirs.mean():.4f}, engine-llama.cpp {apart.mean():.4f}"
-    )
+    print(f"mean |d logprob|: to f32 {ours.mean():.4f}, llama.cpp {theirs.mean():.4f}; apart {apart.mean():.4f}")
     assert ours.mean() <= theirs.mean() * SLACK
     assert np.percentile(ours, 99) <= np.percentile(theirs, 99) * SLACK
     assert apart.mean() <= 2 * theirs.mean()
 
 
+def test_the_likeliest_token_is_as_often_the_truth_s_as_llama_cpp_s(native: Any, cases: list[dict[str, Any]]):
+    ours = theirs = 0
+    for case in cases:
+        [found] = asking.answers(native, [asking.scored(case["prompt"] + case["tokens"], top=1)])
+        best = [top[0][0] for top in case["truth_top"]]
+        chosen = [token["top"][0][0] for token in found[len(case["prompt"]) :]]
+        ours += sum(mine != true for mine, true in zip(chosen, best, strict=True))
+        theirs += sum(other != true for other, true in zip(case["tokens"], best, strict=True))
+    print(f"places of 1280 where the choice is not the truth's: engine {ours}, llama.cpp {theirs}")
+    # A count of about 36 varies by its root, 6; three times that is chance's reach.
+    assert ours <= theirs * 1.5
+
+
 def test_greedy_text_leaves_llama_cpp_only_where_the_truth_is_undecided(native: Any, cases: list[dict[str, Any]]):
-    # As far as llama.cpp's own choice was ever from the best one is as far as rounding is known to reach.
-    reach = max(best(case, at) - case["truth"][len(case["prompt"]) - 1 + at] for case in cases for at in range(64))
+    # Two tokens may change places if each is off by as much as llama.cpp is at its worst, in opposite directions.
+    reach = 2 * distances(cases, "together").max()
     for case in cases:
         [found] = asking.answers(native, [asking.greedy(case["prompt"], len(case["tokens"]))])
         tokens = [token["id"] for token in found]
@@ -67,9 +78,4 @@ def test_greedy_text_leaves_llama_cpp_only_where_the_truth_is_undecided(native: 
         if at is not None:
             likely = dict(case["truth_top"][at])
             assert tokens[at] in likely, f"{case['text']!r}: place {at}"
-            assert best(case, at) - likely[tokens[at]] <= reach, f"{case['text']!r}: place {at}"
-
-
-def best(case: dict[str, Any], at: int) -> float:
-    """The truth's highest log-probability at a generated token's place."""
-    return case["truth_top"][at][0][1]
+            assert max(likely.values()) - likely[tokens[at]] <= reach, f"{case['text']!r}: place {at}"

@@ -1,4 +1,4 @@
-"""Every log-probability of tiny random models against `transformers` in float32, for every shape and every number format."""
+"""Every log-probability of tiny random models against `transformers` in float32, for every shape and number format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ LENGTHS = [1, 2, 15, 16, 17, 100]
 EXACT = 2e-4
 # Halves have 11 bits: weights off by 2^-12 of their size, in a few hundred products per layer.
 HALF = 0.02
-# Mean of KL(float32, engine) in nats. Activations in groups of 8-bit numbers cost 2e-3 on these models, in llama.cpp too;
-# 4-bit weights, made from random ones that no training prepared for it, a hundred times that.
+# Mean of KL(float32, engine) in nats. Activations in groups of 8-bit numbers cost 2e-3 on these models, in llama.cpp
+# too; 4-bit weights, made from random ones that no training prepared for it, a hundred times that.
 KL_8_BIT = 6e-3
 KL_4_BIT = 0.3
 

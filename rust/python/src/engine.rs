@@ -163,9 +163,10 @@ fn parse_quant(name: &str) -> Result<Quant> {
 
 fn parse_kv_type(name: &str) -> Result<KvType> {
     match name {
+        "f32" => Ok(KvType::F32),
         "f16" => Ok(KvType::F16),
         "q8" => Ok(KvType::Q8),
-        _ => Err(field("kv_type", format!("expected f16 or q8, found {name}"))),
+        _ => Err(field("kv_type", format!("expected f32, f16 or q8, found {name}"))),
     }
 }
 

@@ -61,7 +61,7 @@ impl Intake {
             }
             Task::Embed => (Work::Embed(MeanHidden::default()), Purpose::Embed, 1),
             Task::Score { top } => {
-                check_range("top", top, 0, MAX_TOP)?;
+                check_range("top", top, 0, self.vocab_size)?;
                 (Work::Score(Scores::new(tokens.clone(), top, Arc::clone(&self.vocabulary))), Purpose::Score, 1)
             }
         };

@@ -191,7 +191,7 @@ fn what_can_never_fit_is_refused_at_once() {
     assert_eq!(field(generate(&[1], GenerateOptions { choices: 0, ..plain(1) })), "n");
     assert_eq!(field(generate(&[1], GenerateOptions { logprobs: Some(21), ..plain(1) })), "top_logprobs");
     assert_eq!(field(generate(&[1], GenerateOptions { stop: vec![String::new()], ..plain(1) })), "stop");
-    assert_eq!(field(request(&[1], Task::Score { top: 21 })), "top");
+    assert_eq!(field(request(&[1], Task::Score { top: 33 })), "top");
     for bad in [f64::NAN, -1.0] {
         assert_eq!(field(Request { max_queue_seconds: Some(bad), ..greedy(&[1], 1) }), "max_queue_seconds");
     }
