@@ -16,12 +16,14 @@ import torch
 LENGTHS = [1, 2, 15, 16, 17, 100]
 # Logits spread over a few units here; float32 itself, against float64, is off by 2e-5.
 EXACT = 2e-4
-# Halves have 11 bits: weights off by 2^-12 of their size, in a few hundred products per layer.
-HALF = 0.02
-# Mean of KL(float32, engine) in nats. Activations in groups of 8-bit numbers cost 2e-3 on these models, in llama.cpp
-# too; 4-bit weights, made from random ones that no training prepared for it, a hundred times that.
-KL_8_BIT = 6e-3
-KL_4_BIT = 0.3
+# Bounds for rounded numbers: mean of KL(transformers, engine) in nats, somewhat above what was measured on these models.
+KL_CACHE = {"f16": 2e-6, "q8": 1e-3}
+# q8 rounds activations too, to 8 bits in groups; llama.cpp comes to 2e-3 with Q8_0. q4 suffers on random weights, which
+# no training has made redundant: the real model's perplexity is measured in bench/perplexity.py.
+KL_QUANT = {"f16": 1e-5, "q8": 6e-3, "q4": 0.3}
+# Weights as the file has them, so only activations are rounded. The models whose blocks are drawn at random have flatter
+# logits than those that were quantized, and lose less.
+KL_QUANTIZED, KL_DRAWN = 4e-3, 1e-3
 
 
 @dataclass
@@ -85,16 +87,16 @@ def test_smaller_caches_stay_close(folder: Made, kv_type: str):
     engine = asking.load(folder.path, quant="none", kv_type=kv_type)
     found = asking.distributions(engine, tokens, tiny_models.VOCABULARY)
     engine.close()
-    assert divergence(folder.truth(tokens), found) <= {"f16": 1e-5, "q8": KL_8_BIT}[kv_type]
+    assert divergence(folder.truth(tokens), found) <= KL_CACHE[kv_type]
 
 
-@pytest.mark.parametrize(("quant", "most"), [("f16", HALF**2), ("q8", KL_8_BIT), ("q4", KL_4_BIT)])
-def test_quantizing_on_load_stays_close(folder: Made, quant: str, most: float):
+@pytest.mark.parametrize("quant", KL_QUANT)
+def test_quantizing_on_load_stays_close(folder: Made, quant: str):
     tokens = random_tokens(101)
     engine = asking.load(folder.path, quant=quant, kv_type="f32")
     found = asking.distributions(engine, tokens, tiny_models.VOCABULARY)
     engine.close()
-    assert divergence(folder.truth(tokens), found) <= most
+    assert divergence(folder.truth(tokens), found) <= KL_QUANT[quant]
 
 
 GGUF_KINDS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", *gguf_layout.SCALES]
@@ -116,7 +118,7 @@ def test_every_gguf_format(spec: tiny_models.TinyModel, kind: str, tmp_path: Pat
     if kind in ("F32", "F16", "BF16"):
         assert np.abs(found - truth).max() <= EXACT
     else:
-        assert divergence(truth, found) <= KL_8_BIT
+        assert divergence(truth, found) <= (KL_DRAWN if kind in gguf_layout.SCALES else KL_QUANTIZED)
 
 
 @pytest.mark.parametrize(
