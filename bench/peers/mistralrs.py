@@ -1,4 +1,4 @@
-"""mistral.rs as its wheel comes from PyPI. It takes text, so prompts are detokenized and its own token counts scale times."""
+"""mistral.rs as its wheel comes from PyPI. It takes text: prompts are detokenized, its token counts scale the times."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Peer:
         """See `bench.peers.Peer.prefill`."""
         start = perf_counter()
         usage = self._complete(self._text(prompt), 1)
-        return (perf_counter() - start) * len(prompt) / usage.prompt_tokens
+        return (perf_counter() - start) * len(prompt) / int(usage.prompt_tokens)
 
     def decode(self, prompt: list[int], count: int) -> float:
         """See `bench.peers.Peer.decode`; by its own clock, which leaves out the prompt."""
-        return self._complete(self._text(prompt), count).total_completion_time_sec
+        return float(self._complete(self._text(prompt), count).total_completion_time_sec)
 
     def streams(self, prompts: list[list[int]], count: int) -> float:
         """See `bench.peers.Peer.streams`."""

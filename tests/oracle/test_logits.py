@@ -1,4 +1,4 @@
-"""Every log-probability of tiny random models against `transformers` in float32, for every shape and number format."""
+"""Log-probabilities of tiny random models against `transformers` in float32, for every shape and number format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ import torch
 LENGTHS = [1, 2, 15, 16, 17, 100]
 # Logits spread over a few units here; float32 itself, against float64, is off by 2e-5.
 EXACT = 2e-4
-# Bounds for rounded numbers: mean of KL(transformers, engine) in nats, somewhat above what was measured on these models.
+# Bounds for rounded numbers: mean of KL(transformers, engine) in nats, somewhat above what these models measured.
 KL_CACHE = {"f16": 2e-6, "q8": 1e-3}
-# q8 rounds activations too, to 8 bits in groups; llama.cpp comes to 2e-3 with Q8_0. q4 suffers on random weights, which
-# no training has made redundant: the real model's perplexity is measured in bench/perplexity.py.
+# q8 rounds activations too, to 8 bits in groups; llama.cpp comes to 2e-3 with Q8_0. q4 suffers on random weights,
+# which no training has made redundant: the real model's perplexity is measured in bench/perplexity.py.
 KL_QUANT = {"f16": 1e-5, "q8": 6e-3, "q4": 0.3}
-# Weights as the file has them, so only activations are rounded. The models whose blocks are drawn at random have flatter
-# logits than those that were quantized, and lose less.
+# Weights as the file has them, so only activations are rounded. The models whose blocks are drawn at random have
+# flatter logits than those that were quantized, and lose less.
 KL_QUANTIZED, KL_DRAWN = 4e-3, 1e-3
 
 

@@ -1,0 +1,168 @@
+"""Perplexity of a fixed text under every number format, beside llama.cpp and float32.
+
+    python tests/oracle/gguf_to_hf.py SmolLM2-135M-Instruct.Q4_1.gguf FOLDER
+    python -m bench.perplexity FOLDER
+
+FOLDER then has the file's weights in float32, so that everyone starts from the same numbers. Windows of 512 tokens
+start every 256; each counts the tokens that the one before did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import inputs, machine, report
+from synapse_engine import _engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from synapse_engine.engine import Quant
+
+TEXT = Path(__file__).parent / "data" / "perplexity.txt"
+WINDOW, STRIDE = 512, 256
+TRUTH = "transformers f32"
+
+QUANTS: list[Quant] = ["none", "f16", "q8", "q4"]
+
+
+@dataclass
+class Result:
+    """One row of the table."""
+
+    name: str
+    # Over all weights of the model; None where nothing was quantized.
+    bits_per_weight: float | None
+    perplexity: float
+    tokens: int
+
+
+def windows(tokens: list[int]) -> Iterator[tuple[list[int], int]]:
+    """Each window, and how many of its tokens, from its end, count."""
+    yield tokens[:WINDOW], min(WINDOW, len(tokens)) - 1
+    for start in range(STRIDE, len(tokens) - WINDOW + STRIDE, STRIDE):
+        window = tokens[start : start + WINDOW]
+        yield window, len(window) - (WINDOW - STRIDE)
+
+
+def perplexity_of(score: Callable[[list[int]], list[float]], tokens: list[int]) -> tuple[float, int]:
+    """Over all tokens but the first, and how many they are."""
+    total, count = 0.0, 0
+    for window, new in windows(tokens):
+        total += math.fsum(score(window)[-new:])
+        count += new
+        progress(count, len(tokens) - 1)
+    return math.exp(-total / count), count
+
+
+def progress(done: int, total: int) -> None:
+    """One line that overwrites itself."""
+    print(f"\r{done} of {total} tokens", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def measure_engine(path: Path, quant: Quant, name: str, text: str, threads: int) -> Result:
+    """This engine."""
+    engine = _engine.Engine(str(path), quant=quant, threads=threads, context_length=1024, packed_file=False)
+    queue = _engine.EventQueue()
+
+    def score(window: list[int]) -> list[float]:
+        engine.submit({"tokens": window, "task": "score"}, queue)
+        found: list[dict[str, Any]] = []
+        while True:
+            for event in queue.receive():
+                if event.error:
+                    raise event.error
+                found += event.tokens
+                if event.kind == "done":
+                    return [token["logprob"] for token in found[1:]]
+
+    value, count = perplexity_of(score, engine.tokenize(text, add_special=False))
+    bits = engine.info()["bits_per_weight"]
+    engine.close()
+    return Result(name, bits, value, count)
+
+
+def measure_llama_cpp(path: Path, text: str, threads: int) -> Result:
+    """llama.cpp on the GGUF file."""
+    import llama_cpp
+    import numpy as np
+
+    from bench.peers.llama_cpp import Model
+
+    model = Model(str(path), threads=threads, context=1024, sequences=1, flash_attention=True)
+    vocabulary = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+
+    def score(window: list[int]) -> list[float]:
+        model.clear()
+        rows = [(token, at, 0) for at, token in enumerate(window)]
+        logits = model.run(rows, list(range(len(rows))))[:-1].astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        found = shifted[np.arange(len(shifted)), window[1:]] - np.log(np.exp(shifted).sum(axis=1))
+        return [float(value) for value in found]
+
+    tokens = vocabulary.tokenize(text.encode(), add_bos=False)
+    return Result("llama.cpp, same file", None, *perplexity_of(score, tokens))
+
+
+def measure_transformers(folder: Path, text: str, threads: int) -> Result:
+    """The truth: the file's weights, nothing rounded."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+    def score(window: list[int]) -> list[float]:
+        with torch.no_grad():
+            values = model(torch.tensor([window])).logits[0, :-1].log_softmax(-1)
+        return [float(value) for value in values[torch.arange(len(window) - 1), window[1:]]]
+
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
+    return Result(TRUTH, None, *perplexity_of(score, tokens))
+
+
+def table(results: list[Result]) -> str:
+    """For people; the last column is the distance from float32."""
+    truth = next((result.perplexity for result in results if result.name == TRUTH), None)
+    lines = [f"{'':32}{'bits/weight':>12}{'perplexity':>12}{'to f32':>9}"]
+    for result in results:
+        bits = "-" if result.bits_per_weight is None else f"{result.bits_per_weight:.2f}"
+        change = "-" if truth is None else f"{100 * (result.perplexity / truth - 1):+.2f} %"
+        lines.append(f"{result.name:32}{bits:>12}{result.perplexity:>12.3f}{change:>9}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, prints a table and writes a record."""
+    parser = argparse.ArgumentParser(prog="python -m bench.perplexity", description=__doc__)
+    parser.add_argument("folder", type=Path, help="SmolLM2 as a Hugging Face folder in float32")
+    parser.add_argument("--quant", choices=QUANTS, action="append", help="default: all")
+    parser.add_argument("--threads", type=int, default=machine.usable_cores(), help="default: all cores")
+    parser.add_argument("--alone", action="store_true", help="only this engine, on the folder")
+    parser.add_argument("--no-record", action="store_true", help="only print")
+    options = parser.parse_args()
+    text = TEXT.read_text(encoding="utf-8")
+    results: list[Result] = []
+    if not options.alone:
+        file = inputs.model_file(inputs.SMOLLM2)
+        results += [
+            measure_transformers(options.folder, text, options.threads),
+            measure_llama_cpp(file, text, options.threads),
+            measure_engine(file, "auto", "synapse, GGUF as it is", text, options.threads),
+        ]
+    for quant in options.quant or QUANTS:
+        results.append(measure_engine(options.folder, quant, f"synapse, {quant}", text, options.threads))
+    print(table(results))
+    if not options.no_record:
+        described = machine.describe()
+        record = {"commit": machine.commit(), "machine": described, "perplexity": [asdict(one) for one in results]}
+        report.save(record, machine.slug(described), "-perplexity")
+
+
+if __name__ == "__main__":
+    main()
