@@ -19,7 +19,9 @@ class Peer:
     def __init__(self, path: str, *, threads: int) -> None:
         del threads
         file = Path(path)
-        self._runner = Runner(Which.GGUF(str(file.parent), file.name), max_seqs=16, prefix_cache_n=0)
+        # Its stubs do not say that GGUF is a Which.
+        which: Any = Which.GGUF(str(file.parent), file.name)
+        self._runner = Runner(which, max_seqs=16, prefix_cache_n=0)
 
     def prefill(self, prompt: list[int]) -> float:
         """See `bench.peers.Peer.prefill`."""
