@@ -34,6 +34,8 @@ build: setup ## Build the native module and install the package in the environme
 
 test: build test-rust test-python ## Build, then run all tests
 
+# Some Rust tests read the real model, too.
+test-rust: export SYNAPSE_TEST_MODEL = $(shell $(BIN)/python -m tests.real_model)
 test-rust:
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --workspace

@@ -93,10 +93,10 @@ fn gguf_byte_level_bpe_cuts_as_llama_cpp_does() {
     }
 }
 
-/// Runs where `SYNAPSE_TEST_GGUF` names SmolLM2-135M-Instruct.
+/// Runs where `SYNAPSE_TEST_MODEL` names SmolLM2-135M-Instruct.
 #[test]
 fn smollm2_cuts_as_llama_cpp_does() {
-    let Some(path) = std::env::var_os("SYNAPSE_TEST_GGUF") else { return };
+    let Some(path) = std::env::var_os("SYNAPSE_TEST_MODEL") else { return };
     let checkpoint = crate::files::open(path.as_ref()).unwrap();
     let tokenizer = Tokenizer::new(&checkpoint.tokenizer).unwrap();
     check(&tokenizer, &golden("smollm2.json"), "smollm2");

@@ -333,10 +333,10 @@ fn models_of_other_kinds_are_refused_by_name() {
     assert_names(unsupported(|w| w.add("blk.1.attn_q.bias", &[32], DType::F32)), &["1 of 2 layers", "attn_q"]);
 }
 
-/// Needs a real file: `SYNAPSE_TEST_GGUF=SmolLM2-135M-Instruct.Q4_1.gguf`.
+/// Needs a real file: `SYNAPSE_TEST_MODEL=SmolLM2-135M-Instruct.Q4_1.gguf`.
 #[test]
 fn the_real_smollm2_is_read() {
-    let Some(path) = std::env::var_os("SYNAPSE_TEST_GGUF") else { return };
+    let Some(path) = std::env::var_os("SYNAPSE_TEST_MODEL") else { return };
     let model = crate::files::open(Path::new(&path)).unwrap();
     assert_eq!((model.config.layers, model.config.hidden_size, model.config.vocab_size), (30, 576, 49152));
     assert_eq!((model.config.heads, model.config.kv_heads, model.config.head_dim), (9, 3, 64));
