@@ -61,7 +61,7 @@ format: ## Format all code
 	$(BIN)/ruff check --fix .
 
 bench: EXTRAS := bench
-bench: build ## Measure this machine against its peers; writes bench/out
+bench: build ## Measure this machine against its peers; writes bench/records
 	$(BIN)/python -m bench
 
 soak: build ## 2,000 requests over 32 connections, some abandoned: no error, memory flat, every slot freed
