@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "llama_cpp_smollm2.json"
-# Twenty texts are a sample: the mean over their 1,574 places varies by a few per cent with the order of additions
-# alone, and the sixteen places beyond the 99th percentile by more.
-SLACK, TAIL_SLACK = 1.1, 1.25
+# Twenty texts are a sample: a mean over their 1,574 places varies by a few per cent with the order of additions alone.
+SLACK = 1.1
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +50,14 @@ def test_tokens_of_the_prompts(native: Any, cases: list[dict[str, Any]]):
 
 
 def test_log_probabilities_are_as_close_to_the_truth_as_llama_cpp(native: Any, cases: list[dict[str, Any]]):
-    ours = distances(cases, [asking.log_probabilities(native, case["prompt"] + case["tokens"]) for case in cases])
+    found = [asking.log_probabilities(native, case["prompt"] + case["tokens"]) for case in cases]
+    ours = distances(cases, found)
     theirs = distances(cases, [case["together"] for case in cases])
+    apart = np.concatenate([np.abs(values - case["together"]) for values, case in zip(found, cases, strict=True)])
     print(f"mean, 99 % of |d logprob| at {len(ours)} places: engine {summary(ours)}, llama.cpp {summary(theirs)}")
     assert ours.mean() <= theirs.mean() * SLACK
-    assert np.percentile(ours, 99) <= np.percentile(theirs, 99) * TAIL_SLACK
+    assert np.percentile(ours, 99) <= np.percentile(theirs, 99) * SLACK
+    assert apart.mean() <= 2 * theirs.mean()
 
 
 def summary(values: np.ndarray) -> str:

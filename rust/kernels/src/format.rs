@@ -65,7 +65,7 @@ impl Format {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// Whether activations are used as f32; otherwise they are quantized to 8 bits per 32 columns.
+    /// Whether activations are used as f32; otherwise they are quantized to 8 bits with a scale per 16 columns.
     pub fn is_float(self) -> bool {
         matches!(self, Format::F32 | Format::F16 | Format::BF16)
     }

@@ -87,8 +87,6 @@ macro_rules! kernel_set {
                 // SAFETY: passed on to the caller.
                 unsafe { rows::quantize::<Isa>(x, codes, sums) }
             }
-            // Uniform with the others, though the baseline's needs no promise.
-            #[allow(unused_unsafe)]
             $(#[$feature])?
             unsafe fn rope(head: &mut [f32], cos: &[f32], sin: &[f32]) {
                 rows::rope(head, cos, sin)
