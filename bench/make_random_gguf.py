@@ -1,7 +1,4 @@
-"""Writes GGUF files with the shape of Qwen2.5-0.5B and random weights: a real size to measure, nothing to download.
-
-Blocks are drawn at random instead of quantizing random floats: same layout, same cost, made in seconds.
-"""
+"""Writes GGUF files with random weights in the shapes of Qwen2.5 models: real sizes to measure, nothing to download."""
 
 from __future__ import annotations
 
@@ -12,32 +9,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
+from gguf import GGUFWriter, TokenType
+
+from bench.quant_mix import MIXES, Mix
+from bench.random_blocks import random_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TYPES = {
-    "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-    "q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
-}
-# Standard deviation of one quant drawn uniformly from all its values.
-QUANT_DEVIATION = {GGMLQuantizationType.Q8_0: 256 / 12**0.5, GGMLQuantizationType.Q4_0: 16 / 12**0.5}
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A Qwen2 model's sizes; the defaults are those of Qwen2.5-0.5B."""
+    """A Qwen2 model's sizes; its embeddings are tied."""
 
-    hidden: int = 896
-    layers: int = 24
-    heads: int = 14
-    kv_heads: int = 2
-    head_dim: int = 64
-    ffn: int = 4864
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
     vocab: int = 151936
     context: int = 32768
+
+
+SHAPES = {
+    "qwen2.5-0.5b": Shape(hidden=896, layers=24, heads=14, kv_heads=2, head_dim=64, ffn=4864),
+    "qwen2.5-1.5b": Shape(hidden=1536, layers=28, heads=12, kv_heads=2, head_dim=128, ffn=8960),
+}
 
 
 def byte_characters() -> list[str]:
@@ -58,16 +58,6 @@ def vocabulary(size: int) -> tuple[list[str], list[int], list[str]]:
     return tokens, [int(kind) for kind in types], [f"{left} {right}" for left, right in merges]
 
 
-def random_blocks(rng: np.random.Generator, rows: int, columns: int, kind: GGMLQuantizationType) -> np.ndarray:
-    """A matrix of quantized blocks whose values have mean ~0 and deviation 1/sqrt(columns)."""
-    values, size = GGML_QUANT_SIZES[kind]
-    per_row = columns // values
-    blocks = rng.integers(0, 256, (rows, per_row, size), dtype=np.uint8)
-    scale = np.float16(1 / (QUANT_DEVIATION[kind] * columns**0.5))
-    blocks[..., :2] = np.frombuffer(scale.tobytes(), dtype=np.uint8)
-    return blocks.reshape(rows, per_row * size)
-
-
 def matrices(shape: Shape) -> Iterator[tuple[str, int, int]]:
     """Name, rows and columns of every quantized tensor of a layer, without its prefix."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -80,10 +70,10 @@ def matrices(shape: Shape) -> Iterator[tuple[str, int, int]]:
     yield "ffn_down.weight", shape.hidden, shape.ffn
 
 
-def add_metadata(writer: GGUFWriter, shape: Shape, file_type: LlamaFileType) -> None:
+def add_metadata(writer: GGUFWriter, shape: Shape, mix: Mix) -> None:
     """The keys that give the shape and the tokenizer."""
-    writer.add_name("random weights, shape of Qwen2.5-0.5B")
-    writer.add_file_type(file_type)
+    writer.add_name(f"random weights, Qwen2 with {shape.layers} layers of {shape.hidden}")
+    writer.add_file_type(mix.file_type)
     writer.add_block_count(shape.layers)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)
@@ -103,13 +93,15 @@ def add_metadata(writer: GGUFWriter, shape: Shape, file_type: LlamaFileType) -> 
     writer.add_add_bos_token(False)
 
 
-def add_tensors(writer: GGUFWriter, shape: Shape, kind: GGMLQuantizationType, rng: np.random.Generator) -> None:
-    """Tied embeddings in Q8_0, as llama.cpp's own quantizer keeps them, and the layers in `kind`."""
-    head = random_blocks(rng, shape.vocab, shape.hidden, GGMLQuantizationType.Q8_0)
-    writer.add_tensor("token_embd.weight", head, raw_dtype=GGMLQuantizationType.Q8_0)
+def add_tensors(writer: GGUFWriter, shape: Shape, mix: Mix, rng: np.random.Generator) -> None:
+    """Tied embeddings and the layers in the formats of `mix`; norms and biases as floats."""
+    kind = mix.of_head(shape.hidden)
+    head = random_blocks(rng, shape.vocab, shape.hidden, kind)
+    writer.add_tensor("token_embd.weight", head, raw_dtype=kind)
     ones = np.ones(shape.hidden, dtype=np.float32)
     for layer in range(shape.layers):
         for name, rows, columns in matrices(shape):
+            kind = mix.of_layer(name, layer, shape.layers, columns)
             writer.add_tensor(f"blk.{layer}.{name}", random_blocks(rng, rows, columns, kind), raw_dtype=kind)
         for name, heads in (("q", shape.heads), ("k", shape.kv_heads), ("v", shape.kv_heads)):
             bias = rng.standard_normal(heads * shape.head_dim, dtype=np.float32) * np.float32(0.1)
@@ -119,15 +111,13 @@ def add_tensors(writer: GGUFWriter, shape: Shape, kind: GGMLQuantizationType, rn
     writer.add_tensor("output_norm.weight", ones)
 
 
-def write_random_gguf(path: Path, kind: str, shape: Shape | None = None) -> None:
-    """Writes the file whole or not at all. `kind` is a key of `TYPES`."""
-    shape = shape or Shape()
-    quantization, file_type = TYPES[kind]
+def write_random_gguf(path: Path, shape: Shape, mix: Mix) -> None:
+    """Writes the file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     writer = GGUFWriter(partial, "qwen2")
-    add_metadata(writer, shape, file_type)
-    add_tensors(writer, shape, quantization, np.random.default_rng(6900))
+    add_metadata(writer, shape, mix)
+    add_tensors(writer, shape, mix, np.random.default_rng(6900))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -136,12 +126,13 @@ def write_random_gguf(path: Path, kind: str, shape: Shape | None = None) -> None
 
 
 def main() -> None:
-    """`python -m bench.make_random_gguf q4_0 FILE`."""
+    """`python -m bench.make_random_gguf qwen2.5-1.5b q4_k_m FILE`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=sorted(TYPES))
+    parser.add_argument("shape", choices=list(SHAPES))
+    parser.add_argument("mix", choices=list(MIXES), help="as llama.cpp's quantizer names it")
     parser.add_argument("path", type=Path)
     arguments = parser.parse_args()
-    write_random_gguf(arguments.path, arguments.kind)
+    write_random_gguf(arguments.path, SHAPES[arguments.shape], MIXES[arguments.mix])
 
 
 if __name__ == "__main__":
