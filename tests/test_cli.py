@@ -179,6 +179,18 @@ def test_doctor_fails_only_on_failures(home: Path, monkeypatch: pytest.MonkeyPat
     assert [check["state"] for check in json.loads(run("doctor", "--json").stdout)] == ["warn", "ok", "fail"]
 
 
+def kernels_check() -> dict[str, str]:
+    return next(check for check in json.loads(run("doctor", "--json").stdout) if check["name"] == "kernels")
+
+
+def test_doctor_shows_the_kernel_set_that_is_forced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNAPSE_KERNELS", "portable")
+    assert (kernels_check()["state"], kernels_check()["found"]) == ("warn", "portable")
+    monkeypatch.setenv("SYNAPSE_KERNELS", "abacus")
+    assert kernels_check()["state"] == "fail"
+    assert re.search(r"SYNAPSE_KERNELS: .*`abacus`.* it has .*portable", kernels_check()["found"])
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = "import sys; from synapse_engine.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
     seconds = []

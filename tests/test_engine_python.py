@@ -307,6 +307,16 @@ def test_an_unknown_device_is_refused(smollm2_path):
     assert caught.value.param == "device"
 
 
+def test_the_environment_forces_a_kernel_set(smollm2_path, monkeypatch):
+    monkeypatch.setenv("SYNAPSE_KERNELS", "portable")
+    with Engine(smollm2_path, context_length=64) as engine:
+        assert engine.info["kernels"] == "portable"
+    monkeypatch.setenv("SYNAPSE_KERNELS", "abacus")
+    with pytest.raises(RequestError, match="`abacus`") as caught:
+        Engine(smollm2_path)
+    assert caught.value.param == "SYNAPSE_KERNELS"
+
+
 def test_files_that_are_no_models_are_refused(tmp_path):
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(b"GGUF\x03\x00\x00\x00" + b"\xff" * 64)

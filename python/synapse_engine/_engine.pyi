@@ -130,7 +130,7 @@ class Engine:
     def close(self) -> None: ...
 
 def doctor() -> dict[str, Any]:
-    """CPU, kernel set, threads, memory."""
+    """CPU, kernel set (none, and the problem, if the one forced cannot run), threads, memory."""
 
 def gguf_tensor(path: str, name: str) -> tuple[list[int], bytes]:
     """A tensor of a GGUF file by its GGUF name: shape (outermost first) and its values as little-endian float32."""

@@ -68,10 +68,15 @@ def _processor(native: dict[str, Any]) -> Check:
 
 
 def _kernels(native: dict[str, Any]) -> Check:
-    kernels = str(native["kernels"])
+    kernels, available = native["kernels"], native["kernels_available"]
+    if kernels is None:
+        return Check("kernels", "fail", native["kernels_problem"], "unset SYNAPSE_KERNELS for the best set")
+    if kernels != available[0]:
+        hint = f"SYNAPSE_KERNELS forces it; {available[0]} is the best set of this processor"
+        return Check("kernels", "warn", kernels, hint)
     if kernels == _PORTABLE:
         return Check("kernels", "warn", kernels, "this processor has no SIMD kernel set; models will be slow")
-    return Check("kernels", "ok", kernels)
+    return Check("kernels", "ok", f"{kernels} (of {', '.join(available)})" if available[1:] else kernels)
 
 
 def _memory(native: dict[str, Any]) -> Check:

@@ -31,20 +31,24 @@ thread_local! {
 impl Cpu {
     /// `threads` threads (at least 1) and the best kernel set of this CPU.
     pub fn new(threads: usize) -> Cpu {
-        let set = set::available().into_iter().next().unwrap_or_else(|| Box::new(crate::simd::Portable));
+        let set = set::available().next().unwrap_or_else(|| Box::new(crate::simd::Portable));
         Cpu { pool: Pool::new(threads), set }
     }
 
     /// As [`Cpu::new`] with the kernel set of that name; the error lists those this CPU has.
     pub fn with_kernels(threads: usize, name: &str) -> Result<Cpu, String> {
-        let found = set::available().into_iter().find(|set| set.name() == name);
-        let set = found.ok_or_else(|| format!("no kernel set `{name}` here, only {}", Self::available().join(", ")))?;
+        let set = set::find(name)?;
         Ok(Cpu { pool: Pool::new(threads), set })
     }
 
     /// Names of the kernel sets that this CPU can run, best first.
     pub fn available() -> Vec<&'static str> {
-        set::available().iter().map(|set| set.name()).collect()
+        set::available().map(|set| set.name()).collect()
+    }
+
+    /// Names of the kernel sets made for this architecture, best first, whether or not this CPU can run them.
+    pub fn known() -> Vec<&'static str> {
+        set::ALL.iter().map(|entry| entry.name).collect()
     }
 
     /// The kernel set in use, such as `x86-avx512-vnni`.

@@ -103,6 +103,11 @@ macro_rules! kernel_set {
                 }
             }
 
+            impl Isa {
+                pub(crate) const ENTRY: Entry =
+                    Entry { name: $name, detect: || Isa::detect().map(|set| Box::new(set) as Box<dyn KernelSet>) };
+            }
+
             // SAFETY of the blocks below: holding `self` is the proof that the CPU has the instructions.
             impl KernelSet for Isa {
                 fn name(&self) -> &'static str {
@@ -186,7 +191,7 @@ macro_rules! kernel_set {
 }
 
 mod sets {
-    use super::KernelSet;
+    use super::{Entry, KernelSet};
     #[cfg(target_arch = "x86_64")]
     use crate::simd::{Avx2, Avx512Vnni};
     use crate::{
@@ -215,14 +220,35 @@ mod sets {
     );
 }
 
-/// Every set this CPU can run, best first.
-pub(crate) fn available() -> Vec<Box<dyn KernelSet>> {
-    let mut sets: Vec<Box<dyn KernelSet>> = Vec::new();
+/// A set of this architecture, and the way to it.
+pub(crate) struct Entry {
+    pub name: &'static str,
+    /// The set, if this CPU can run it.
+    detect: fn() -> Option<Box<dyn KernelSet>>,
+}
+
+/// Every set of this architecture, best first.
+pub(crate) const ALL: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
-    {
-        sets.extend(crate::simd::Avx512Vnni::detect().map(|set| Box::new(set) as Box<dyn KernelSet>));
-        sets.extend(crate::simd::Avx2::detect().map(|set| Box::new(set) as Box<dyn KernelSet>));
-    }
-    sets.push(Box::new(crate::simd::Portable));
-    sets
+    crate::simd::Avx512Vnni::ENTRY,
+    #[cfg(target_arch = "x86_64")]
+    crate::simd::Avx2::ENTRY,
+    crate::simd::Portable::ENTRY,
+];
+
+/// Every set this CPU can run, best first.
+pub(crate) fn available() -> impl Iterator<Item = Box<dyn KernelSet>> {
+    ALL.iter().filter_map(|entry| (entry.detect)())
+}
+
+/// The set of that name; the error lists those that this CPU can run.
+pub(crate) fn find(name: &str) -> Result<Box<dyn KernelSet>, String> {
+    available().find(|set| set.name() == name).ok_or_else(|| {
+        let here: Vec<_> = available().map(|set| set.name()).collect();
+        let why = match ALL.iter().any(|entry| entry.name == name) {
+            true => format!("this processor cannot run the kernel set `{name}`"),
+            false => format!("there is no kernel set `{name}` for this processor"),
+        };
+        format!("{why}; it has {}", here.join(", "))
+    })
 }

@@ -2,10 +2,10 @@
 use std::{fs, thread};
 
 use pyo3::{prelude::*, types::PyDict};
-use synapse_engine::load::total_memory;
+use synapse_engine::{backends::chosen_kernels, load::total_memory};
 use synapse_kernels::Cpu;
 
-/// CPU, kernel set, threads, memory.
+/// CPU, kernel set (none, and the problem, if the one forced cannot run), threads, memory.
 #[pyfunction]
 pub fn doctor(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let report = PyDict::new(py);
@@ -14,7 +14,9 @@ pub fn doctor(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     report.set_item("architecture", std::env::consts::ARCH)?;
     report.set_item("system", std::env::consts::OS)?;
     report.set_item("threads", thread::available_parallelism().map_or(1, |threads| threads.get()))?;
-    report.set_item("kernels", Cpu::available().first())?;
+    let kernels = chosen_kernels();
+    report.set_item("kernels", kernels.as_ref().ok())?;
+    report.set_item("kernels_problem", kernels.err().map(|error| error.to_string()))?;
     report.set_item("kernels_available", Cpu::available())?;
     report.set_item("memory_bytes", total_memory())?;
     Ok(report)

@@ -2,7 +2,7 @@
 mod cpu;
 mod null;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, chosen_kernels};
 pub use null::Null;
 pub use synapse_kernels::{KvShape, KvType, MAX_HEAD_DIM, Matrix};
 

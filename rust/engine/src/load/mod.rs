@@ -114,7 +114,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
         false => Source::without_packed_file(&checkpoint, options.quant),
     };
     let tally = Tally::new(source.weights());
-    let backend = Cpu::new(options.threads.unwrap_or_else(default_threads));
+    let backend = Cpu::chosen(options.threads.unwrap_or_else(default_threads))?;
     let (kernels, threads) = (backend.kernels(), backend.threads());
     let model = architectures::build(&config, settings, backend, &tally)?;
     let info = ModelInfo {

@@ -8,6 +8,13 @@ use super::{LANES, Simd};
 #[derive(Debug, Clone, Copy)]
 pub struct Portable;
 
+impl Portable {
+    /// Every CPU qualifies.
+    pub fn detect() -> Option<Self> {
+        Some(Self)
+    }
+}
+
 type F = [f32; LANES];
 
 #[inline(always)]

@@ -1,7 +1,9 @@
 //! The CPU backend: hands slices of its buffers to the kernels. Knows no instruction set.
 mod buffer;
+mod kernels;
 
 pub use buffer::Buffer;
+pub use kernels::name as chosen_kernels;
 
 use synapse_kernels::{Activations, AttentionSegment, KvLayer, KvShape, MatmulJob, Matrix};
 
@@ -22,10 +24,19 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Starts the workers.
+    /// Starts the workers, with the best kernel set of this processor.
     pub fn new(threads: usize) -> Self {
+        Self::on(synapse_kernels::Cpu::new(threads))
+    }
+
+    /// Starts the workers, with the kernel set that `SYNAPSE_KERNELS` names or else the best.
+    pub fn chosen(threads: usize) -> Result<Self> {
+        kernels::chosen(threads).map(Self::on)
+    }
+
+    fn on(machine: synapse_kernels::Cpu) -> Self {
         Self {
-            machine: synapse_kernels::Cpu::new(threads),
+            machine,
             activations: Activations::new(),
             attended: Buffer::default(),
             gate: Buffer::default(),
