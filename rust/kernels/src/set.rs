@@ -193,7 +193,7 @@ macro_rules! kernel_set {
 mod sets {
     use super::{Entry, KernelSet};
     #[cfg(target_arch = "x86_64")]
-    use crate::simd::{Avx2, Avx512Vnni};
+    use crate::simd::{Avx2, Avx512Vnni, AvxVnni};
     use crate::{
         Format,
         activations::GroupSums,
@@ -213,6 +213,8 @@ mod sets {
     #[cfg(target_arch = "x86_64")]
     kernel_set!(Avx2, "x86-avx2", #[target_feature(enable = "avx2,fma,f16c")]);
     #[cfg(target_arch = "x86_64")]
+    kernel_set!(AvxVnni, "x86-avx-vnni", #[target_feature(enable = "avxvnni,avx2,fma,f16c")]);
+    #[cfg(target_arch = "x86_64")]
     kernel_set!(
         Avx512Vnni,
         "x86-avx512-vnni",
@@ -231,6 +233,8 @@ pub(crate) struct Entry {
 pub(crate) const ALL: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
     crate::simd::Avx512Vnni::ENTRY,
+    #[cfg(target_arch = "x86_64")]
+    crate::simd::AvxVnni::ENTRY,
     #[cfg(target_arch = "x86_64")]
     crate::simd::Avx2::ENTRY,
     crate::simd::Portable::ENTRY,

@@ -4,11 +4,17 @@
 //! (`kernel_set!`), so every set computes the same numbers from the same source.
 mod portable;
 #[cfg(target_arch = "x86_64")]
+mod x86_256;
+#[cfg(target_arch = "x86_64")]
 mod x86_avx2;
 #[cfg(target_arch = "x86_64")]
 mod x86_avx512;
+#[cfg(target_arch = "x86_64")]
+mod x86_avx_vnni;
 
 pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use x86_avx_vnni::AvxVnni;
 #[cfg(target_arch = "x86_64")]
 pub use x86_avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
