@@ -194,6 +194,8 @@ mod sets {
     use super::{Entry, KernelSet};
     #[cfg(target_arch = "x86_64")]
     use crate::simd::{Avx2, Avx512Vnni, AvxVnni};
+    #[cfg(target_arch = "aarch64")]
+    use crate::simd::{Neon, NeonDotprod, NeonI8mm};
     use crate::{
         Format,
         activations::GroupSums,
@@ -210,6 +212,12 @@ mod sets {
     };
 
     kernel_set!(Portable, "portable",);
+    #[cfg(target_arch = "aarch64")]
+    kernel_set!(Neon, "neon", #[target_feature(enable = "neon")]);
+    #[cfg(target_arch = "aarch64")]
+    kernel_set!(NeonDotprod, "neon-dotprod", #[target_feature(enable = "neon,dotprod")]);
+    #[cfg(target_arch = "aarch64")]
+    kernel_set!(NeonI8mm, "neon-i8mm", #[target_feature(enable = "neon,i8mm")]);
     #[cfg(target_arch = "x86_64")]
     kernel_set!(Avx2, "x86-avx2", #[target_feature(enable = "avx2,fma,f16c")]);
     #[cfg(target_arch = "x86_64")]
@@ -231,6 +239,12 @@ pub(crate) struct Entry {
 
 /// Every set of this architecture, best first.
 pub(crate) const ALL: &[Entry] = &[
+    #[cfg(target_arch = "aarch64")]
+    crate::simd::NeonI8mm::ENTRY,
+    #[cfg(target_arch = "aarch64")]
+    crate::simd::NeonDotprod::ENTRY,
+    #[cfg(target_arch = "aarch64")]
+    crate::simd::Neon::ENTRY,
     #[cfg(target_arch = "x86_64")]
     crate::simd::Avx512Vnni::ENTRY,
     #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,14 @@
 //!
 //! A kernel is a function generic over [`Simd`], always inlined into an entry point compiled for the instruction set
 //! (`kernel_set!`), so every set computes the same numbers from the same source.
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_base;
+#[cfg(target_arch = "aarch64")]
+mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_256;
@@ -12,6 +20,12 @@ mod x86_avx512;
 #[cfg(target_arch = "x86_64")]
 mod x86_avx_vnni;
 
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+#[cfg(target_arch = "aarch64")]
+pub use neon_dotprod::NeonDotprod;
+#[cfg(target_arch = "aarch64")]
+pub use neon_i8mm::NeonI8mm;
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use x86_avx_vnni::AvxVnni;
