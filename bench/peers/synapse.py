@@ -15,7 +15,7 @@ class Peer:
     version = f"synapse-engine {_engine.__version__}"
 
     def __init__(self, path: str, *, threads: int) -> None:
-        self._engine = _engine.Engine(path, threads=threads, context_length=4096)
+        self._engine = _engine.Engine(path, threads=threads, context_length=4096, speculation="off")
         self._queue = _engine.EventQueue()
 
     def prefill(self, prompt: list[int]) -> float:

@@ -68,7 +68,9 @@ class Event:
     """``text``, ``scores``: ``{"id", "bytes", "logprob", "top": [(id, bytes, logprob), ...]}``."""
     finish_reason: Literal["stop", "length", "cancelled"] | None
     usage: dict[str, Any] | None
-    """``done``: prompt_tokens, completion_tokens, cached_tokens, queue_seconds, first_token_seconds, total_seconds."""
+    """``done``: prompt_tokens, completion_tokens, cached_tokens, drafted_tokens, accepted_tokens, queue_seconds,
+    first_token_seconds, total_seconds.
+    """
     embedding: list[float] | None
     error: EngineError | None
 
@@ -97,6 +99,7 @@ class Engine:
         max_queue: int = 256,
         prefill_chunk: int = 512,
         prefix_cache: bool = True,
+        speculation: Literal["ngram", "off"] = "ngram",
         packed_file: bool = True,
     ) -> Self:
         """Loads ``path`` (a GGUF file, or a folder or file of safetensors)."""
@@ -125,7 +128,7 @@ class Engine:
     def cancel(self, request_id: int) -> None: ...
     def stats(self) -> dict[str, Any]:
         """waiting, running, kv_pages_used, kv_pages_total, prompt_tokens_total, completion_tokens_total,
-        cached_tokens_total, steps_total, ...
+        cached_tokens_total, drafted_tokens_total, accepted_tokens_total, steps_total, ...
         """
     def close(self) -> None: ...
 

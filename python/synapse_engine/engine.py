@@ -35,6 +35,8 @@ class Engine:
 
     ``model`` is the name of an installed model (``synapse ls``) or the path of a GGUF file, a safetensors file or a
     folder of these. Requests made at the same time share the machine: they run in one batch.
+
+    ``speculation`` makes text that repeats itself or its prompt faster; no answer depends on it.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Engine:
         max_sequences: int = 64,
         max_queue: int = 256,
         prefix_cache: bool = True,
+        speculation: Literal["ngram", "off"] = "ngram",
         packed_file: bool = True,
     ) -> None:
         check_device(device)
@@ -64,6 +67,7 @@ class Engine:
             max_sequences=max_sequences,
             max_queue=max_queue,
             prefix_cache=prefix_cache,
+            speculation=speculation,
             packed_file=packed_file,
         )
         self._dispatcher = Dispatcher(self._native)

@@ -19,6 +19,10 @@ class Usage:
     completion_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens whose keys and values were known already."""
+    drafted_tokens: int = 0
+    """Tokens that were foretold and checked."""
+    accepted_tokens: int = 0
+    """Those of them that came true and saved time; part of ``completion_tokens``."""
     queue_seconds: float = 0.0
     first_token_seconds: float = 0.0
     """From submission to the first token."""

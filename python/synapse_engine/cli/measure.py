@@ -59,7 +59,9 @@ def measure(
     chosen: Chosen, load: LoadOptions, cases: list[Case], rounds: int, tell: Callable[[str], None]
 ) -> tuple[dict[str, Any], list[Result]]:
     """Loads the model, runs one small request to warm up, then the cases in turn, round by round."""
-    engine = _engine.Engine(str(chosen.path), prefix_cache=False, **load.engine_arguments(chosen.quant))
+    # Drafts would measure how the answers happen to repeat themselves.
+    alone = {"prefix_cache": False, "speculation": "off"}
+    engine = _engine.Engine(str(chosen.path), **{**load.engine_arguments(chosen.quant), **alone})
     try:
         words = random.Random(0)  # noqa: S311 - the same prompts each time
         _round(engine, Case(16, 4, 1), words)

@@ -35,6 +35,8 @@ COUNTERS = (
     ("synapse_prompt_tokens", "Tokens in prompts", "prompt_tokens_total"),
     ("synapse_completion_tokens", "Tokens generated", "completion_tokens_total"),
     ("synapse_cached_tokens", "Prompt tokens taken from the prefix cache", "cached_tokens_total"),
+    ("synapse_drafted_tokens", "Tokens that speculation drafted and the model checked", "drafted_tokens_total"),
+    ("synapse_accepted_tokens", "Drafted tokens that came true and saved a pass", "accepted_tokens_total"),
     ("synapse_steps", "Forward passes", "steps_total"),
     ("synapse_requests_completed", "Requests completed", "requests_completed_total"),
     ("synapse_requests_cancelled", "Requests cancelled, mostly by clients that left", "requests_cancelled_total"),

@@ -10,6 +10,7 @@ use std::{
 
 mod choice;
 mod collect;
+mod drafting;
 mod handle;
 mod intake;
 mod job;
@@ -23,7 +24,7 @@ mod text;
 pub use handle::EngineHandle;
 use intake::{Intake, Prepared};
 pub use job::Sink;
-use job::{Job, Progress, Tools};
+use job::{Given, Job, Progress, Tools};
 pub use options::EngineOptions;
 pub use panics::contained;
 pub use stats::{Histogram, Stats};
@@ -31,19 +32,35 @@ pub use text::{TokenText, Vocabulary};
 
 use crate::{
     Error, Result,
-    batch::{Batch, Model, SegmentOutput},
+    batch::{Batch, Model, SegmentOutput, TokenId},
     sample::Scratch,
-    schedule::{Plan, Request, RequestId, Row, ScheduleOptions, Scheduler, Scope, SequenceKey},
+    schedule::{Drafts, Plan, Request, RequestId, Row, ScheduleOptions, Scheduler, Scope, SequenceKey},
+    speculate::DraftModel,
 };
 
 /// A row of logits is as long as the vocabulary: one step asks for at most about this many values when scoring (64 MiB).
 const SCORE_VALUES: usize = 1 << 24;
+
+/// What an engine runs.
+pub struct Models {
+    /// The model that answers.
+    pub model: Box<dyn Model>,
+    /// A smaller one with the same vocabulary that drafts for it; not used when speculation is off.
+    pub draft: Option<DraftModel>,
+}
+
+impl From<Box<dyn Model>> for Models {
+    fn from(model: Box<dyn Model>) -> Self {
+        Self { model, draft: None }
+    }
+}
 
 /// One model with its requests. Single-threaded; [`EngineHandle`] puts it on a thread.
 pub struct Engine {
     model: Box<dyn Model>,
     intake: Intake,
     options: EngineOptions,
+    draft_model: Option<DraftModel>,
     scheduler: Scheduler,
     jobs: HashMap<RequestId, Job>,
     /// Sequences of a batch that failed; each runs alone until it is clear whose fault it was.
@@ -60,15 +77,17 @@ impl Engine {
     /// # Errors
     /// Options that let nothing run.
     pub fn new<V: Vocabulary + 'static>(
-        model: Box<dyn Model>,
+        models: impl Into<Models>,
         vocabulary: Arc<V>,
         options: EngineOptions,
     ) -> Result<Self> {
         options.validate()?;
+        let Models { model, draft: draft_model } = models.into();
         Ok(Self {
             intake: Intake::new(model.as_ref(), vocabulary),
             scheduler: new_scheduler(model.as_ref(), &options),
             model,
+            draft_model,
             options,
             jobs: HashMap::new(),
             suspects: VecDeque::new(),
@@ -86,7 +105,8 @@ impl Engine {
     /// Runs one batch and publishes what comes of it.
     pub fn step(&mut self) {
         let scope = self.suspects.pop_front().map_or(Scope::Everyone, Scope::Only);
-        let plan = self.scheduler.plan(scope);
+        let drafts = if scope == Scope::Everyone { self.draft() } else { Drafts::default() };
+        let plan = self.scheduler.plan(scope, &drafts);
         self.note_started(&plan);
         self.expire();
         self.waiting.store(self.scheduler.waiting(), Ordering::Release);
@@ -96,7 +116,10 @@ impl Engine {
         self.stats.steps += 1;
         self.stats.batch_rows.record(plan.batch.rows() as f64);
         match forward(self.model.as_mut(), &plan.batch) {
-            Ok(outputs) => plan.rows.iter().zip(outputs).for_each(|(row, output)| self.publish(row, &output)),
+            Ok(outputs) => {
+                let segments = plan.rows.iter().zip(&plan.batch.segments).zip(&outputs);
+                segments.for_each(|((row, segment), output)| self.publish(row, segment, output));
+            }
             Err(error) => self.blame(&plan.rows, error),
         }
     }
@@ -177,23 +200,28 @@ impl Engine {
         }
     }
 
-    fn publish(&mut self, row: &Row, output: &SegmentOutput) {
+    /// Takes what the model gave for a row; returns the token with which its sequence goes on.
+    fn publish_row(&mut self, row: &Row, logits: &[f32], hidden: &[f32]) -> Option<TokenId> {
         let (key, id) = (row.key, row.key.request);
         // Another choice of the same request may have failed in this very step.
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let job = self.jobs.get_mut(&id)?;
         self.scheduler.advance(row);
         let (vocab_size, hidden_size) = (self.model.vocab_size(), self.model.hidden_size());
         let tools = Tools { vocab_size, hidden_size, scratch: &mut self.scratch, stats: &mut self.stats };
-        let progress = job.absorb(id, row, output, tools);
+        let progress = job.absorb(id, row, Given { logits, hidden }, tools);
         let deserted = job.deserted;
         match progress {
             Ok(Progress::RequestDone) => self.complete(id),
             _ if deserted => self.cancel(id),
             Ok(Progress::Underway) => {}
-            Ok(Progress::Token(token)) => self.scheduler.push(key, token),
+            Ok(Progress::Token(token)) => {
+                self.scheduler.push(key, token);
+                return Some(token);
+            }
             Ok(Progress::SequenceDone) => self.scheduler.finish(key),
             Err(error) => self.fail(id, error),
         }
+        None
     }
 
     fn complete(&mut self, id: RequestId) {

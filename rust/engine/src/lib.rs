@@ -11,6 +11,7 @@ pub mod files;
 pub mod load;
 pub mod sample;
 pub mod schedule;
+pub mod speculate;
 pub mod stream;
 pub mod tokenize;
 

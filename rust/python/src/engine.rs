@@ -18,6 +18,7 @@ use synapse_engine::{
     engine::{EngineHandle, EngineOptions},
     load::{self, LoadOptions, Loaded, ModelInfo, Quant},
     schedule::RequestId,
+    speculate::Speculation,
     tokenize::{ChatOptions, ChatTemplate, Tokenizer},
 };
 
@@ -45,7 +46,8 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         path, *, quant = "auto", threads = None, context_length = None, kv_type = "f16", kv_tokens = None,
-        max_sequences = 64, max_queue = 256, prefill_chunk = 512, prefix_cache = true, packed_file = true,
+        max_sequences = 64, max_queue = 256, prefill_chunk = 512, prefix_cache = true, speculation = "ngram",
+        packed_file = true,
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python's keyword arguments")]
     fn new(
@@ -60,13 +62,15 @@ impl Engine {
         max_queue: usize,
         prefill_chunk: usize,
         prefix_cache: bool,
+        speculation: &str,
         packed_file: bool,
     ) -> PyResult<Self> {
         errors::run(py, || {
             let quant = parse_quant(quant)?;
             let kv_type = parse_kv_type(kv_type)?;
             let load = LoadOptions { quant, threads, context_length, kv_type, kv_tokens, packed_file };
-            let run = EngineOptions { max_sequences, max_queue, prefill_chunk, prefix_cache };
+            let speculation = parse_speculation(speculation)?;
+            let run = EngineOptions { max_sequences, max_queue, prefill_chunk, prefix_cache, speculation };
             Self::start(load::load(Path::new(path), &load)?, run)
         })
     }
@@ -167,6 +171,14 @@ fn parse_kv_type(name: &str) -> Result<KvType> {
         "f16" => Ok(KvType::F16),
         "q8" => Ok(KvType::Q8),
         _ => Err(field("kv_type", format!("expected f32, f16 or q8, found {name}"))),
+    }
+}
+
+fn parse_speculation(name: &str) -> Result<Speculation> {
+    match name {
+        "ngram" => Ok(Speculation::Ngram),
+        "off" => Ok(Speculation::Off),
+        _ => Err(field("speculation", format!("expected ngram or off, found {name}"))),
     }
 }
 

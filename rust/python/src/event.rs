@@ -132,6 +132,8 @@ fn usage_dict<'py>(py: Python<'py>, usage: &Usage) -> PyResult<Bound<'py, PyDict
     entry.set_item("prompt_tokens", usage.prompt_tokens)?;
     entry.set_item("completion_tokens", usage.completion_tokens)?;
     entry.set_item("cached_tokens", usage.cached_tokens)?;
+    entry.set_item("drafted_tokens", usage.drafted_tokens)?;
+    entry.set_item("accepted_tokens", usage.accepted_tokens)?;
     entry.set_item("queue_seconds", usage.queue_seconds)?;
     entry.set_item("first_token_seconds", usage.first_token_seconds)?;
     entry.set_item("total_seconds", usage.total_seconds)?;

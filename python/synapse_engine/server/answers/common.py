@@ -24,12 +24,16 @@ class Tally:
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = 0
         self.cached_tokens = 0
+        self.drafted_tokens = 0
+        self.accepted_tokens = 0
 
     def add(self, usage: dict[str, Any] | None) -> None:
         """Takes in a ``done`` event's usage."""
         if usage is not None:
             self.completion_tokens += usage["completion_tokens"]
             self.cached_tokens += usage["cached_tokens"]
+            self.drafted_tokens += usage["drafted_tokens"]
+            self.accepted_tokens += usage["accepted_tokens"]
 
     def entry(self) -> dict[str, Any]:
         """The API's usage object."""
@@ -38,6 +42,10 @@ class Tally:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "completion_tokens_details": {
+                "accepted_prediction_tokens": self.accepted_tokens,
+                "rejected_prediction_tokens": self.drafted_tokens - self.accepted_tokens,
+            },
         }
 
 

@@ -7,6 +7,7 @@ use crate::{
     batch::TokenId,
     sample::{Sampler, Scratch, fresh_seed, logprobs},
     schedule::{FinishReason, GenerateOptions, TokenInfo},
+    speculate::Foresight,
 };
 
 /// What every choice of a request goes by.
@@ -24,6 +25,7 @@ pub struct Choice {
     /// Tokens generated since the last text that was published.
     pending: Vec<TokenInfo>,
     generated: usize,
+    foresight: Foresight,
     /// When the last token came.
     pub last_token: Option<Instant>,
     /// Its last token is not known yet.
@@ -55,6 +57,7 @@ pub fn open_choices(
             text: Arc::clone(vocabulary).text_stream(&options.stop)?,
             pending: Vec::new(),
             generated: 0,
+            foresight: Foresight::new(prompt.len()),
             last_token: None,
             open: true,
         })
@@ -94,6 +97,11 @@ impl Choice {
             (false, false) => None,
         };
         Ok(self.turn(rules, token, piece.text, finished))
+    }
+
+    /// What foretells the choice, and for how many tokens: the last one needs no draft after it.
+    pub fn foresight(&mut self, rules: &Rules) -> (&mut Foresight, usize) {
+        (&mut self.foresight, rules.max_new_tokens.saturating_sub(self.generated + 1))
     }
 
     fn turn(&mut self, rules: &Rules, token: TokenId, text: String, finished: Option<FinishReason>) -> Turn {

@@ -9,14 +9,13 @@ use std::{
 };
 
 use super::{
-    Engine, EngineOptions, Stats, Vocabulary,
+    Engine, EngineOptions, Models, Stats, Vocabulary,
     intake::{Intake, Prepared},
     job::Sink,
     panics::contained,
 };
 use crate::{
     Error, Result,
-    batch::Model,
     schedule::{Request, RequestId},
 };
 
@@ -32,11 +31,11 @@ impl EngineHandle {
     /// # Errors
     /// Options that let nothing run; the operating system gives no thread.
     pub fn start<V: Vocabulary + 'static>(
-        model: Box<dyn Model>,
+        models: impl Into<Models>,
         vocabulary: Arc<V>,
         options: EngineOptions,
     ) -> Result<Self> {
-        let engine = Engine::new(model, vocabulary, options)?;
+        let engine = Engine::new(models, vocabulary, options)?;
         let shared = Arc::new(Shared::new(&engine));
         let intake = engine.intake().clone();
         let max_queue = options.max_queue;

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     Error, Result,
-    batch::SegmentOutput,
     sample::Scratch,
     schedule::{Event, FinishReason, RequestId, Row, Usage},
+    speculate::Foresight,
 };
 
 /// Where the events of a request go.
@@ -64,6 +64,12 @@ pub enum Progress {
     RequestDone,
 }
 
+/// What the model gave for a row.
+pub struct Given<'a> {
+    pub logits: &'a [f32],
+    pub hidden: &'a [f32],
+}
+
 /// What the engine has for each row.
 pub struct Tools<'a> {
     pub vocab_size: usize,
@@ -91,22 +97,22 @@ impl Job {
     ///
     /// # Errors
     /// The model gave something unusable; the request is lost.
-    pub fn absorb(&mut self, id: RequestId, row: &Row, output: &SegmentOutput, tools: Tools) -> Result<Progress> {
+    pub fn absorb(&mut self, id: RequestId, row: &Row, given: Given, tools: Tools) -> Result<Progress> {
         if let Work::Generate(..) = self.work {
             return if row.completes {
-                self.take_turn(id, row.key.index, &output.logits, tools)
+                self.take_turn(id, row.key.index, given.logits, tools)
             } else {
                 Ok(Progress::Underway)
             };
         }
         match &mut self.work {
             Work::Embed(mean) => {
-                expect_values("hidden states", output.hidden.len(), row.count * tools.hidden_size)?;
-                mean.add(row.start, &output.hidden, tools.hidden_size);
+                expect_values("hidden states", given.hidden.len(), row.count * tools.hidden_size)?;
+                mean.add(row.start, given.hidden, tools.hidden_size);
             }
             Work::Score(scores) => {
-                expect_values("logits", output.logits.len(), row.count * tools.vocab_size)?;
-                scores.add(row.start, &output.logits, tools.vocab_size)?;
+                expect_values("logits", given.logits.len(), row.count * tools.vocab_size)?;
+                scores.add(row.start, given.logits, tools.vocab_size)?;
             }
             Work::Generate(..) => {}
         }
@@ -115,6 +121,24 @@ impl Job {
         }
         self.publish_result(id);
         Ok(Progress::RequestDone)
+    }
+
+    /// See [`Choice::foresight`]; none for a choice that has ended.
+    pub fn foresight(&mut self, index: usize) -> Option<(&mut Foresight, usize)> {
+        let Work::Generate(rules, choices) = &mut self.work else { return None };
+        choices.get_mut(index).filter(|choice| choice.open).map(|choice| choice.foresight(rules))
+    }
+
+    /// Tokens were drafted and checked.
+    pub fn note_drafted(&mut self, count: usize, stats: &mut Stats) {
+        self.usage.drafted_tokens += count;
+        stats.drafted_tokens += count as u64;
+    }
+
+    /// A drafted token came true and saved a pass.
+    pub fn note_accepted(&mut self, stats: &mut Stats) {
+        self.usage.accepted_tokens += 1;
+        stats.accepted_tokens += 1;
     }
 
     /// Last event of a request that waited too long.
@@ -203,7 +227,9 @@ impl Job {
     }
 }
 
-fn expect_values(what: &str, found: usize, wanted: usize) -> Result<()> {
+/// # Errors
+/// The model gave more or less than it should.
+pub fn expect_values(what: &str, found: usize, wanted: usize) -> Result<()> {
     if found == wanted {
         return Ok(());
     }

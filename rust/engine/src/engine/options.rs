@@ -1,5 +1,5 @@
 //! What the engine may do at a time. Knows no model.
-use crate::{Error, Result};
+use crate::{Error, Result, speculate::Speculation};
 
 /// Limits of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +12,19 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// Whether requests share the keys and values of common prefixes.
     pub prefix_cache: bool,
+    /// Where drafts of the next tokens come from. Changes the speed, never an answer.
+    pub speculation: Speculation,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { max_sequences: 64, max_queue: 256, prefill_chunk: 512, prefix_cache: true }
+        Self {
+            max_sequences: 64,
+            max_queue: 256,
+            prefill_chunk: 512,
+            prefix_cache: true,
+            speculation: Speculation::default(),
+        }
     }
 }
 

@@ -66,6 +66,12 @@ pub struct Stats {
     pub cached_tokens: u64,
     /// Tokens generated.
     pub completion_tokens: u64,
+    /// Tokens drafted and checked.
+    pub drafted_tokens: u64,
+    /// Drafted tokens that came true and saved a pass.
+    pub accepted_tokens: u64,
+    /// Times that the draft model failed; it is not used again.
+    pub draft_failures: u64,
     /// Forward passes.
     pub steps: u64,
     /// Requests completed.
@@ -95,6 +101,9 @@ impl Default for Stats {
             prompt_tokens: 0,
             cached_tokens: 0,
             completion_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
+            draft_failures: 0,
             steps: 0,
             completed: 0,
             cancelled: 0,

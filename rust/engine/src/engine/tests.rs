@@ -5,4 +5,5 @@ mod faults;
 mod handle;
 mod harness;
 mod invariants;
+mod speculation;
 mod transformer;

@@ -110,6 +110,10 @@ pub struct Usage {
     pub completion_tokens: usize,
     /// Prompt tokens whose keys and values were known already.
     pub cached_tokens: usize,
+    /// Tokens drafted and checked; they are not part of `completion_tokens` unless they came true.
+    pub drafted_tokens: usize,
+    /// Drafted tokens that came true and saved a pass.
+    pub accepted_tokens: usize,
     /// Seconds in the queue.
     pub queue_seconds: f64,
     /// Seconds from submission to the first token.

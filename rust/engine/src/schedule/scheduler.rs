@@ -1,5 +1,9 @@
 //! Continuous batching: who joins, what each step runs, who makes room. Sees tokens only as keys of known prefixes.
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{Lines, Phase, Purpose, RequestId, Sequence, SequenceKey, budget};
 use crate::{
@@ -51,11 +55,23 @@ pub struct Row {
     pub key: SequenceKey,
     /// Position of the first token.
     pub start: usize,
-    /// Tokens.
+    /// Tokens, without those drafted.
     pub count: usize,
     /// With these, all tokens of the sequence are computed.
     pub completes: bool,
+    /// Tokens drafted, which follow in the segment; logits of the token before them and of each of them are wanted.
+    pub drafted: usize,
 }
+
+impl Row {
+    /// What is computed of the sequence once `taken` of the drafted tokens are taken for its own.
+    pub fn after(self, taken: usize) -> Self {
+        Self { start: self.start + taken, drafted: 0, ..self }
+    }
+}
+
+/// How sequences that decode may go on.
+pub type Drafts = HashMap<SequenceKey, Vec<TokenId>>;
 
 /// A request that had its first turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +135,24 @@ impl Scheduler {
         self.lines.take_out(late).into_iter().map(|sequence| sequence.key.request).collect()
     }
 
-    /// Decides the next step: a token of each sequence that decodes, then prompt tokens up to the budget.
-    pub fn plan(&mut self, scope: Scope) -> Plan {
+    /// Sequences that decode, with their tokens.
+    pub fn decoding(&self) -> impl Iterator<Item = (SequenceKey, &[TokenId])> {
+        let decodes = |sequence: &&Sequence| sequence.phase() == Phase::Decode;
+        self.running.values().filter(decodes).map(|sequence| (sequence.key, sequence.tokens.as_slice()))
+    }
+
+    /// Prompt tokens that the next step will run, if nobody joins.
+    pub fn prompt_rows(&self) -> usize {
+        let left = self.running.values().map(|sequence| match sequence.phase() {
+            Phase::Prefill { left } => left,
+            Phase::Decode => 0,
+        });
+        left.sum::<usize>().min(self.options.prefill_chunk)
+    }
+
+    /// Decides the next step: a token of each sequence that decodes and what was drafted for it, then prompt tokens up to the
+    /// budget.
+    pub fn plan(&mut self, scope: Scope, drafts: &Drafts) -> Plan {
         let mut plan = Plan::default();
         let keys: Vec<SequenceKey> = match scope {
             Scope::Everyone => {
@@ -129,12 +161,13 @@ impl Scheduler {
             }
             Scope::Only(key) => vec![key],
         };
-        self.plan_decode(&keys, &mut plan);
+        self.plan_decode(&keys, drafts, &mut plan);
         self.plan_prefill(&keys, &mut plan);
         plan
     }
 
-    /// Notes that `row` was computed. A prompt that is complete is made known, and the other choices may follow.
+    /// Notes that `row` was computed, without what was drafted. A prompt that is complete is made known, and the other choices
+    /// may follow.
     pub fn advance(&mut self, row: &Row) {
         let Some(sequence) = self.running.get_mut(&row.key) else { return };
         sequence.computed = row.start + row.count;
@@ -228,13 +261,19 @@ impl Scheduler {
         true
     }
 
-    /// The oldest first: who makes room is younger, so it is not in the plan yet.
-    fn plan_decode(&mut self, keys: &[SequenceKey], plan: &mut Plan) {
-        for key in keys {
-            let decodes = self.running.get(key).is_some_and(|sequence| sequence.phase() == Phase::Decode);
-            if decodes && self.make_room(*key) {
-                self.plan_row(*key, 1, plan);
+    /// The oldest first: who makes room is younger. Drafts come when everybody has room, since nobody makes room for a draft.
+    fn plan_decode(&mut self, keys: &[SequenceKey], drafts: &Drafts, plan: &mut Plan) {
+        let decodes = |sequence: &Sequence| sequence.phase() == Phase::Decode;
+        let mut decoding = Vec::new();
+        for &key in keys {
+            if self.running.get(&key).is_some_and(decodes) && self.make_room(key) {
+                decoding.push(key);
             }
+        }
+        for key in decoding {
+            let draft = drafts.get(&key).map_or(&[][..], Vec::as_slice);
+            let room = self.room_for(key, 1 + draft.len());
+            self.plan_row(key, 1, &draft[..draft.len().min(room.saturating_sub(1))], plan);
         }
     }
 
@@ -252,22 +291,33 @@ impl Scheduler {
         let left: Vec<usize> = waiting.iter().map(|(_, left)| *left).collect();
         let granted = budget::share(self.options.prefill_chunk, &left);
         for ((key, _), count) in waiting.into_iter().zip(granted).filter(|(_, count)| *count > 0) {
-            self.plan_row(key, count, plan);
+            self.plan_row(key, count, &[], plan);
         }
     }
 
-    fn plan_row(&self, key: SequenceKey, count: usize, plan: &mut Plan) {
+    fn plan_row(&self, key: SequenceKey, count: usize, draft: &[TokenId], plan: &mut Plan) {
         let Some(sequence) = self.running.get(&key) else { return };
         let completes = sequence.computed + count == sequence.tokens.len();
-        plan.batch.segments.push(sequence.segment(count));
-        plan.rows.push(Row { key, start: sequence.computed, count, completes });
+        plan.batch.segments.push(sequence.segment(count, draft));
+        plan.rows.push(Row { key, start: sequence.computed, count, completes, drafted: draft.len() });
+    }
+
+    /// Room in the pages of a sequence: for `wanted` tokens, or less if that would leave too few pages to the others.
+    fn room_for(&mut self, key: SequenceKey, wanted: usize) -> usize {
+        let reserve = self.running.len();
+        let Some(sequence) = self.running.get_mut(&key) else { return 0 };
+        while sequence.room() < wanted && self.pages.obtainable() > reserve {
+            let Some(page) = self.pages.take() else { break };
+            sequence.pages.push(page);
+        }
+        sequence.room()
     }
 
     /// Sees to it that a sequence has a page for its next token; the youngest go back to wait if need be. False if it was
     /// itself the youngest.
     fn make_room(&mut self, key: SequenceKey) -> bool {
         while let Some(sequence) = self.running.get_mut(&key) {
-            if sequence.has_room() {
+            if sequence.room() > 0 {
                 return true;
             }
             match self.pages.take() {

@@ -67,20 +67,21 @@ impl Sequence {
         }
     }
 
-    /// Whether the pages have room for the token to decode.
-    pub fn has_room(&self) -> bool {
-        self.pages.len() * PAGE_TOKENS > self.computed
+    /// Tokens after those computed that the pages have room for.
+    pub fn room(&self) -> usize {
+        self.pages.len() * PAGE_TOKENS - self.computed
     }
 
-    /// The next `count` tokens as a segment of a batch.
-    pub fn segment(&self, count: usize) -> Segment {
+    /// The next `count` tokens as a segment of a batch, then those of a draft.
+    pub fn segment(&self, count: usize, draft: &[TokenId]) -> Segment {
         let end = self.computed + count;
         Segment {
-            tokens: self.tokens[self.computed..end].to_vec(),
+            tokens: [&self.tokens[self.computed..end], draft].concat(),
             start: self.computed,
-            pages: self.pages[..end.div_ceil(PAGE_TOKENS)].to_vec(),
+            pages: self.pages[..(end + draft.len()).div_ceil(PAGE_TOKENS)].to_vec(),
             want: match self.purpose {
                 Purpose::Generate if end < self.tokens.len() => Want::Nothing,
+                Purpose::Generate if !draft.is_empty() => Want::AllLogits,
                 Purpose::Generate => Want::LastLogits,
                 Purpose::Embed => Want::Hidden,
                 Purpose::Score => Want::AllLogits,

@@ -40,6 +40,7 @@ struct Slot {
 pub struct FakeModel {
     pages: Vec<[Option<Slot>; PAGE_TOKENS]>,
     context_length: usize,
+    echo: Option<usize>,
     /// Tokens computed.
     pub rows: Arc<AtomicUsize>,
     /// If there is one, each forward pass waits for a message.
@@ -48,22 +49,45 @@ pub struct FakeModel {
 
 impl FakeModel {
     pub fn new(pages: usize, context_length: usize) -> Self {
-        Self { pages: vec![[None; PAGE_TOKENS]; pages], context_length, rows: Arc::default(), gate: None }
+        Self { pages: vec![[None; PAGE_TOKENS]; pages], context_length, echo: None, rows: Arc::default(), gate: None }
     }
 
-    /// The hash of what the pages hold before `segment`; panics if they hold anything else than a sequence's beginning.
-    fn read(&self, segment: &Segment) -> u64 {
+    /// It mostly says again what was said `echo` tokens ago.
+    pub fn echoing(self, echo: impl Into<Option<usize>>) -> Self {
+        Self { echo: echo.into(), ..self }
+    }
+
+    /// What the pages hold before `segment`, and its hash; panics if they hold anything else than a sequence's beginning.
+    fn read(&self, segment: &Segment) -> (Vec<TokenId>, u64) {
         assert_eq!(segment.pages.len(), (segment.start + segment.tokens.len()).div_ceil(PAGE_TOKENS), "pages given");
-        (0..segment.start).fold(0, |chain, position| {
+        let mut text = Vec::new();
+        let hash = (0..segment.start).fold(0, |chain, position| {
             let slot = self.pages[segment.pages[position / PAGE_TOKENS] as usize][position % PAGE_TOKENS];
             let slot = slot.unwrap_or_else(|| panic!("position {position} was never written"));
             assert_eq!(slot, Slot { position, token: slot.token, chain: link(chain, slot.token, position) });
+            text.push(slot.token);
             slot.chain
-        })
+        });
+        (text, hash)
+    }
+
+    /// What comes after `text`, whose hash is `chain`.
+    fn logits(&self, text: &[TokenId], chain: u64) -> Vec<f32> {
+        if text.last() == Some(&NAN) {
+            return vec![f32::NAN; VOCAB];
+        }
+        let noise = |id| if id < TROUBLE { noise(chain ^ u64::from(id)) } else { -1e4 };
+        let mut row: Vec<f32> = (0..VOCAB as TokenId).map(noise).collect();
+        let said = self.echo.and_then(|distance| text.get(text.len().checked_sub(distance)?).copied());
+        let echoes = !scramble(!chain).is_multiple_of(8);
+        if let Some(said) = said.filter(|&said| echoes && said < TROUBLE) {
+            row[said as usize] += 9.0;
+        }
+        row
     }
 
     fn run(&mut self, segment: &Segment, written: &mut HashSet<(PageId, usize)>) -> SegmentOutput {
-        let mut chain = self.read(segment);
+        let (mut text, mut chain) = self.read(segment);
         let mut output = SegmentOutput::default();
         for (index, &token) in segment.tokens.iter().enumerate() {
             let position = segment.start + index;
@@ -71,10 +95,11 @@ impl FakeModel {
             let (page, offset) = (segment.pages[position / PAGE_TOKENS], position % PAGE_TOKENS);
             assert!(written.insert((page, offset)), "two sequences write to page {page}");
             self.pages[page as usize][offset] = Some(Slot { position, token, chain });
+            text.push(token);
             let last = index + 1 == segment.tokens.len();
             match segment.want {
-                Want::AllLogits => output.logits.extend(logits(chain, token)),
-                Want::LastLogits if last => output.logits.extend(logits(chain, token)),
+                Want::AllLogits => output.logits.extend(self.logits(&text, chain)),
+                Want::LastLogits if last => output.logits.extend(self.logits(&text, chain)),
                 Want::Hidden => output.hidden.extend((0..HIDDEN as u64).map(|i| noise(chain ^ i))),
                 Want::Nothing | Want::LastLogits => {}
             }
@@ -123,11 +148,6 @@ fn scramble(x: u64) -> u64 {
 /// Evenly between -4 and 4.
 fn noise(x: u64) -> f32 {
     (scramble(x) >> 48) as f32 / 8192.0 - 4.0
-}
-
-fn logits(chain: u64, token: TokenId) -> Vec<f32> {
-    let row = (0..VOCAB as TokenId).map(|id| if id < TROUBLE { noise(chain ^ u64::from(id)) } else { -1e4 });
-    if token == NAN { vec![f32::NAN; VOCAB] } else { row.collect() }
 }
 
 /// One letter per token.

@@ -16,13 +16,14 @@ use super::{
 };
 use crate::{
     Error,
+    batch::Model,
     schedule::{Event, RequestId},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn start(model: FakeModel, options: EngineOptions) -> EngineHandle {
-    EngineHandle::start(Box::new(model), Arc::new(Letters), options).unwrap()
+    EngineHandle::start(Box::new(model) as Box<dyn Model>, Arc::new(Letters), options).unwrap()
 }
 
 /// An engine whose every forward pass waits for a message.

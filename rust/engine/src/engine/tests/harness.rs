@@ -11,9 +11,10 @@ use super::fake::{FakeModel, Letters};
 use crate::{
     Error,
     batch::{Model, TokenId},
-    engine::{Engine, EngineOptions},
+    engine::{Engine, EngineOptions, Models},
     sample::SamplingOptions,
     schedule::{Event, FinishReason, GenerateOptions, Request, RequestId, Task, TokenInfo, Usage},
+    speculate::Speculation,
 };
 
 pub const CONTEXT: usize = 96;
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub scores: Option<Vec<TokenInfo>>,
     pub usage: Option<Usage>,
     pub error: Option<Error>,
+    /// Texts as they came.
+    pub pieces: Vec<String>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -47,6 +50,7 @@ impl Outcome {
                 let choice = self.choices.entry(index).or_default();
                 assert_eq!(choice.reason, None, "text after the end");
                 choice.text.push_str(&text);
+                self.pieces.push(text);
                 choice.tokens.extend(tokens);
             }
             Event::Finished { index, reason } => {
@@ -75,8 +79,12 @@ impl Harness {
     }
 
     pub fn with_model(model: Box<dyn Model>, options: EngineOptions) -> Self {
+        Self::with_models(Models::from(model), options)
+    }
+
+    pub fn with_models(models: Models, options: EngineOptions) -> Self {
         let (sender, events) = channel();
-        let engine = Engine::new(model, Arc::new(Letters), options).unwrap();
+        let engine = Engine::new(models, Arc::new(Letters), options).unwrap();
         Self { engine, outcomes: BTreeMap::new(), sender, events, next: 0 }
     }
 
@@ -114,14 +122,15 @@ impl Harness {
     }
 }
 
-/// What a request comes to when it has an engine to itself.
+/// What a request comes to when it has an engine to itself, which drafts nothing.
 pub fn alone(request: &Request) -> Outcome {
     alone_on(Box::new(FakeModel::new(64, CONTEXT)), request)
 }
 
 /// The same on a model of one's own.
 pub fn alone_on(model: Box<dyn Model>, request: &Request) -> Outcome {
-    let mut harness = Harness::with_model(model, EngineOptions::default());
+    let options = EngineOptions { speculation: Speculation::Off, ..EngineOptions::default() };
+    let mut harness = Harness::with_model(model, options);
     let id = harness.submit(request.clone());
     harness.run();
     harness.outcomes.remove(&id).unwrap()

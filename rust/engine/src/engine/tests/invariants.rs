@@ -2,13 +2,19 @@
 use proptest::prelude::*;
 
 use super::{
-    super::EngineOptions,
-    harness::{Harness, Outcome, alone, generate, prompt, request},
+    super::{EngineOptions, Models},
+    fake::{FakeModel, VOCAB},
+    harness::{CONTEXT, Harness, Outcome, alone_on, generate, prompt, request},
 };
 use crate::{
     sample::SamplingOptions,
     schedule::{FinishReason, GenerateOptions, Request, RequestId, Task},
+    speculate::{DraftModel, Speculation},
 };
+
+fn model(pages: usize, echo: Option<usize>) -> Box<FakeModel> {
+    Box::new(FakeModel::new(pages, CONTEXT).echoing(echo))
+}
 
 /// A request, the step before which it comes and the step before which it is cancelled.
 #[derive(Debug, Clone)]
@@ -55,19 +61,23 @@ fn arrival() -> impl Strategy<Value = Arrival> {
 }
 
 fn engine_options() -> impl Strategy<Value = EngineOptions> {
-    (1usize..7, 1usize..48, any::<bool>()).prop_map(|(max_sequences, prefill_chunk, prefix_cache)| EngineOptions {
-        max_sequences,
-        prefill_chunk,
-        prefix_cache,
-        ..EngineOptions::default()
-    })
+    let speculation = prop_oneof![3 => Just(Speculation::Ngram), 1 => Just(Speculation::Off)];
+    (1usize..7, 1usize..48, any::<bool>(), speculation).prop_map(
+        |(max_sequences, prefill_chunk, prefix_cache, speculation)| EngineOptions {
+            max_sequences,
+            prefill_chunk,
+            prefix_cache,
+            speculation,
+            ..EngineOptions::default()
+        },
+    )
 }
 
 fn drive(harness: &mut Harness, arrivals: &[Arrival], options: EngineOptions) -> Vec<RequestId> {
     let mut order: Vec<usize> = (0..arrivals.len()).collect();
     order.sort_by_key(|&index| arrivals[index].at);
     let mut ids = vec![0; arrivals.len()];
-    let mut rows = 0.0;
+    let (mut rows, mut drafted) = (0.0, 0);
     for step in 0..100 {
         for &index in order.iter().filter(|&&index| arrivals[index].at == step) {
             ids[index] = harness.submit(arrivals[index].request.clone());
@@ -80,16 +90,16 @@ fn drive(harness: &mut Harness, arrivals: &[Arrival], options: EngineOptions) ->
         harness.step();
         let stats = harness.engine.stats();
         assert!(stats.running <= options.max_sequences);
-        let step_rows = stats.batch_rows.sum() - rows;
+        let step_rows = stats.batch_rows.sum() - rows - (stats.drafted_tokens - drafted) as f64;
         assert!(step_rows <= (options.max_sequences + options.prefill_chunk) as f64, "{step_rows} rows");
-        rows = stats.batch_rows.sum();
+        (rows, drafted) = (stats.batch_rows.sum(), stats.drafted_tokens);
     }
     harness.run();
     ids
 }
 
-fn check_same(arrival: &Arrival, together: &Outcome) -> Result<(), TestCaseError> {
-    let alone = alone(&arrival.request);
+fn check_same(arrival: &Arrival, together: &Outcome, echo: Option<usize>) -> Result<(), TestCaseError> {
+    let alone = alone_on(model(64, echo), &arrival.request);
     prop_assert!(together.error.is_none() && alone.error.is_none(), "{:?} {:?}", together.error, alone.error);
     let cancelled = together.choices.values().any(|choice| choice.reason == Some(FinishReason::Cancelled));
     if cancelled {
@@ -115,11 +125,14 @@ proptest! {
         arrivals in prop::collection::vec(arrival(), 1..14),
         options in engine_options(),
         pages in 6usize..24,
+        echo in prop::option::of(1usize..12),
+        draft in prop::option::of((1usize..24, prop::option::of(1usize..12))),
     ) {
-        let mut harness = Harness::new(pages, options);
+        let draft = draft.map(|(pages, echo)| DraftModel::new(model(pages, echo), VOCAB, 0.1));
+        let mut harness = Harness::with_models(Models { model: model(pages, echo), draft }, options);
         let ids = drive(&mut harness, &arrivals, options);
         for (arrival, id) in arrivals.iter().zip(ids) {
-            check_same(arrival, &harness.outcomes[&id])?;
+            check_same(arrival, &harness.outcomes[&id], echo)?;
         }
         let stats = harness.engine.stats();
         prop_assert_eq!((stats.waiting, stats.running, stats.pages_used), (0, 0, 0));
@@ -128,7 +141,7 @@ proptest! {
     }
 }
 
-/// The property above is worth little if nothing is ever evicted or preempted in it.
+/// The property above is worth little if nothing is ever evicted, preempted or drafted in it.
 #[test]
 fn few_pages_force_preemption_and_answers_stay_the_same() {
     let options = EngineOptions { max_sequences: 6, prefill_chunk: 16, ..EngineOptions::default() };
@@ -139,10 +152,14 @@ fn few_pages_force_preemption_and_answers_stay_the_same() {
             Arrival { request: generate(&prompt(seed, 12), options), at: 0, cancelled_at: None }
         })
         .collect();
-    let mut harness = Harness::new(9, options);
-    let ids = drive(&mut harness, &arrivals, options);
-    assert!(harness.engine.stats().preemptions > 0);
-    for (arrival, id) in arrivals.iter().zip(ids) {
-        check_same(arrival, &harness.outcomes[&id]).unwrap();
+    for echo in [None, Some(5)] {
+        let mut harness = Harness::with_model(model(9, echo), options);
+        let ids = drive(&mut harness, &arrivals, options);
+        let stats = harness.engine.stats();
+        assert!(stats.preemptions > 0);
+        assert!(echo.is_none() || stats.accepted_tokens > 0 && stats.accepted_tokens < stats.drafted_tokens);
+        for (arrival, id) in arrivals.iter().zip(ids) {
+            check_same(arrival, &harness.outcomes[&id], echo).unwrap();
+        }
     }
 }
