@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "doctor",
     "gguf_tensor",
+    "roofs",
 ]
 
 __version__: str
@@ -129,11 +130,19 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """waiting, running, kv_pages_used, kv_pages_total, prompt_tokens_total, completion_tokens_total,
         cached_tokens_total, drafted_tokens_total, accepted_tokens_total, steps_total, ...
+
+        ``operations``: where the time of the steps went, by name: ``seconds``, and the work done in them:
+        ``multiply_adds`` of weights and ``bytes`` of weights, keys and values that have to be read once.
         """
     def close(self) -> None: ...
 
 def doctor() -> dict[str, Any]:
     """CPU, kernel set (none, and the problem, if the one forced cannot run), threads, memory."""
+
+def roofs(threads: int | None = None) -> dict[str, Any]:
+    """Measures, in about a second, what the machine can do at most: ``read_bytes_per_second`` (memory) and
+    ``int8_operations_per_second`` (multiplications and additions counted apart), with ``kernels`` and ``threads``.
+    """
 
 def gguf_tensor(path: str, name: str) -> tuple[list[int], bytes]:
     """A tensor of a GGUF file by its GGUF name: shape (outermost first) and its values as little-endian float32."""

@@ -1,4 +1,5 @@
 //! What goes through one forward pass, and what comes out. Knows neither who asked nor how it is computed.
+use crate::clock::Clock;
 
 /// A token's index in the vocabulary.
 pub type TokenId = u32;
@@ -70,4 +71,8 @@ pub trait Model: Send {
     fn page_count(&self) -> usize;
     /// Runs the batch: writes its keys and values into the pages, returns one output per segment.
     fn forward(&mut self, batch: &Batch) -> crate::Result<Vec<SegmentOutput>>;
+    /// Where its time goes, if it keeps account.
+    fn clock(&self) -> Option<&Clock> {
+        None
+    }
 }

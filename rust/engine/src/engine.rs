@@ -33,6 +33,7 @@ pub use text::{TokenText, Vocabulary};
 use crate::{
     Error, Result,
     batch::{Batch, Model, SegmentOutput, TokenId},
+    clock::{Clock, Operation},
     sample::Scratch,
     schedule::{Drafts, Plan, Request, RequestId, Row, ScheduleOptions, Scheduler, Scope, SequenceKey},
     speculate::DraftModel,
@@ -104,15 +105,18 @@ impl Engine {
 
     /// Runs one batch and publishes what comes of it.
     pub fn step(&mut self) {
+        self.lap(Operation::Rest);
         let scope = self.suspects.pop_front().map_or(Scope::Everyone, Scope::Only);
         let drafts = if scope == Scope::Everyone { self.draft() } else { Drafts::default() };
+        self.lap(Operation::Draft);
         let plan = self.scheduler.plan(scope, &drafts);
         self.note_started(&plan);
         self.expire();
         self.waiting.store(self.scheduler.waiting(), Ordering::Release);
         if plan.rows.is_empty() {
-            return;
+            return self.rest_if_idle();
         }
+        self.lap(Operation::Rest);
         self.stats.steps += 1;
         self.stats.batch_rows.record(plan.batch.rows() as f64);
         match forward(self.model.as_mut(), &plan.batch) {
@@ -122,6 +126,8 @@ impl Engine {
             }
             Err(error) => self.blame(&plan.rows, error),
         }
+        self.lap(Operation::Sampling);
+        self.rest_if_idle();
     }
 
     /// Ends a request; its pages are free at once.
@@ -143,6 +149,7 @@ impl Engine {
             pages_cached: pages.idle(),
             pages_total: pages.total(),
             preemptions: self.scheduler.preemptions(),
+            account: self.model.clock().map(Clock::account).unwrap_or_default(),
             ..self.stats.clone()
         }
     }
@@ -161,6 +168,19 @@ impl Engine {
     fn admit(&mut self, id: RequestId, prepared: Prepared) {
         self.jobs.insert(id, prepared.job);
         self.scheduler.submit(id, prepared.submission);
+    }
+
+    fn lap(&self, operation: Operation) {
+        if let Some(clock) = self.model.clock() {
+            clock.lap(operation);
+        }
+    }
+
+    /// The time until the next request is nobody's.
+    fn rest_if_idle(&self) {
+        if let Some(clock) = self.model.clock().filter(|_| !self.has_work()) {
+            clock.pause();
+        }
     }
 
     fn waiting(&self) -> &Arc<AtomicUsize> {

@@ -5,6 +5,7 @@ pub mod architectures;
 pub mod backends;
 pub mod batch;
 pub mod cache;
+pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod files;

@@ -2,6 +2,7 @@
 //! so that results do not depend on the number of threads.
 mod attention;
 mod matmul;
+mod roofs;
 
 use std::cell::RefCell;
 
@@ -13,6 +14,7 @@ use crate::{
 };
 pub use attention::AttentionSegment;
 pub use matmul::MatmulJob;
+pub use roofs::Roofs;
 
 /// Fewer rows than this are not worth waking a worker for.
 const ROWS_WORTH_SPLITTING: usize = 4;

@@ -15,13 +15,14 @@ mod matrix;
 mod packed;
 mod pool;
 mod quantize;
+mod roof;
 mod rows;
 mod set;
 mod simd;
 
 pub use activations::Activations;
 pub use bytes::Bytes;
-pub use cpu::{AttentionSegment, Cpu, MatmulJob};
+pub use cpu::{AttentionSegment, Cpu, MatmulJob, Roofs};
 pub use decode::{Group, NativeGroup, decode_group, dequantize, native_group};
 pub use dtype::DType;
 pub use format::Format;

@@ -43,6 +43,10 @@ pub(crate) trait KernelSet: Send + Sync {
     fn rope(&self, head: &mut [f32], cos: &[f32], sin: &[f32]);
     /// See [`crate::attention::attend`].
     unsafe fn attend(&self, queries: &Queries, head: &Head);
+    /// See [`crate::roof::dots`]; `chains` is one of [`crate::roof::CHAINS`].
+    fn dots(&self, chains: usize, steps: usize) -> i32;
+    /// See [`crate::roof::read`].
+    fn read(&self, bytes: &[u8]) -> u8;
 }
 
 /// Compiles every kernel for an instruction set. The attribute is `target_feature`, or nothing for the baseline.
@@ -101,6 +105,16 @@ macro_rules! kernel_set {
                         _ => attention::attend::<Isa, E, 8, 2>(queries, head),
                     }
                 }
+            }
+            $(#[$feature])?
+            unsafe fn dots<const N: usize>(steps: usize) -> i32 {
+                // SAFETY: passed on to the caller.
+                unsafe { roof::dots::<Isa, N>(steps) }
+            }
+            $(#[$feature])?
+            unsafe fn read(bytes: &[u8]) -> u8 {
+                // SAFETY: passed on to the caller.
+                unsafe { roof::read::<Isa>(bytes) }
             }
 
             impl Isa {
@@ -185,6 +199,21 @@ macro_rules! kernel_set {
                         }
                     }
                 }
+                fn dots(&self, chains: usize, steps: usize) -> i32 {
+                    use roof::{FEW, MANY, SOME};
+                    // SAFETY: see above.
+                    unsafe {
+                        match chains {
+                            FEW => dots::<FEW>(steps),
+                            SOME => dots::<SOME>(steps),
+                            _ => dots::<MANY>(steps),
+                        }
+                    }
+                }
+                fn read(&self, bytes: &[u8]) -> u8 {
+                    // SAFETY: see above.
+                    unsafe { read(bytes) }
+                }
             }
         };
     };
@@ -207,7 +236,7 @@ mod sets {
         },
         kv::KvType,
         packed::{Packed, with_layout},
-        rows,
+        roof, rows,
         simd::Portable,
     };
 

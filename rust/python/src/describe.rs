@@ -3,6 +3,7 @@ use pyo3::{prelude::*, types::PyDict};
 use synapse_engine::{
     architectures::Family,
     backends::KvType,
+    clock::{Account, Operation},
     engine::{Histogram, Stats},
     files::GenerationDefaults,
     load::ModelInfo,
@@ -99,9 +100,22 @@ pub fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>
     dict.set_item("requests_cancelled_total", stats.cancelled)?;
     dict.set_item("requests_failed_total", stats.failed)?;
     dict.set_item("preemptions_total", stats.preemptions)?;
+    dict.set_item("operations", operations(py, &stats.account)?)?;
     dict.set_item("batch_rows", histogram(py, &stats.batch_rows)?)?;
     dict.set_item("first_token_seconds", histogram(py, &stats.first_token_seconds)?)?;
     dict.set_item("token_seconds", histogram(py, &stats.token_seconds)?)?;
+    Ok(dict)
+}
+
+fn operations<'py>(py: Python<'py>, account: &Account) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (operation, spent) in Operation::ALL.iter().zip(account) {
+        let entry = PyDict::new(py);
+        entry.set_item("seconds", spent.seconds)?;
+        entry.set_item("multiply_adds", spent.work.multiply_adds)?;
+        entry.set_item("bytes", spent.work.bytes)?;
+        dict.set_item(operation.name(), entry)?;
+    }
     Ok(dict)
 }
 

@@ -9,6 +9,7 @@ mod event;
 mod gguf;
 mod queue;
 mod request;
+mod roofs;
 
 /// The native module `synapse_engine._engine`.
 #[pymodule]
@@ -19,5 +20,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::EventQueue>()?;
     module.add_function(wrap_pyfunction!(doctor::doctor, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_tensor, module)?)?;
+    module.add_function(wrap_pyfunction!(roofs::roofs, module)?)?;
     errors::register(module)
 }

@@ -1,4 +1,6 @@
 //! Forward passes, one file per model family. Never imports the scheduler.
+#[cfg(test)]
+mod account;
 mod builder;
 mod config;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
     Result,
     backends::{Backend, GatedFfn, KvShape, Linear, Norm, Rope},
     batch::{Batch, Model, SegmentOutput},
+    clock::{Clock, Operation},
 };
 
 /// Rows that go through the output head at once: bounds the memory of logits, and is enough to keep the head busy.
@@ -74,7 +75,7 @@ impl<B: Backend> Qwen2<B> {
         backend.embed(&pass, &embed.weight, x)?;
         for layer in layers {
             let projections = [(&layer.q, &mut *q), (&layer.k, &mut *k), (&layer.v, &mut *v)];
-            backend.norm_project(x, &layer.input_norm, projections)?;
+            backend.norm_project(Operation::Qkv, x, &layer.input_norm, projections)?;
             backend.rope_and_store(&pass, rope, (&mut *q, &mut *k, &*v), &mut layer.kv)?;
             backend.attend(&pass, q, &layer.kv, &layer.o, x)?;
             backend.gated_ffn(&layer.ffn, x)?;
@@ -88,7 +89,7 @@ impl<B: Backend> Qwen2<B> {
         let head = head.as_ref().unwrap_or(embed);
         for wish in wanted_logits(batch).chunks(HEAD_ROWS) {
             backend.gather(x, wish, wanted)?;
-            backend.norm_project(wanted, norm, [(head, &mut *logits)])?;
+            backend.norm_project(Operation::Head, wanted, norm, [(head, &mut *logits)])?;
             backend.read(logits, |row, values| outputs[wish[row].segment].logits.extend_from_slice(values))?;
         }
         Ok(())
@@ -130,6 +131,10 @@ impl<B: Backend> Model for Qwen2<B> {
         self.head(batch, &mut outputs)?;
         self.hidden(batch, &mut outputs)?;
         Ok(outputs)
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        self.backend.clock()
     }
 }
 

@@ -6,7 +6,11 @@ pub use cpu::{Cpu, chosen_kernels};
 pub use null::Null;
 pub use synapse_kernels::{KvShape, KvType, MAX_HEAD_DIM, Matrix};
 
-use crate::{Result, batch::Batch};
+use crate::{
+    Result,
+    batch::Batch,
+    clock::{Clock, Operation},
+};
 
 /// `y = W x + b`. The number format is inside the weight.
 pub struct Linear<B: Backend> {
@@ -84,9 +88,10 @@ pub trait Backend: Send + Sized {
     fn embed(&mut self, pass: &Self::Pass<'_>, table: &Self::Weight, out: &mut Self::Buffer) -> Result<()>;
     /// `out = norm(x)`.
     fn norm(&mut self, x: &Self::Buffer, norm: &Norm<Self>, out: &mut Self::Buffer) -> Result<()>;
-    /// `out_i = linear_i(norm(x))`, for all at once.
+    /// `out_i = linear_i(norm(x))`, for all at once; the products count as `operation`.
     fn norm_project<const N: usize>(
         &mut self,
+        operation: Operation,
         x: &Self::Buffer,
         norm: &Norm<Self>,
         projections: [(&Linear<Self>, &mut Self::Buffer); N],
@@ -114,4 +119,9 @@ pub trait Backend: Send + Sized {
     fn gather(&mut self, x: &Self::Buffer, rows: &[Row], out: &mut Self::Buffer) -> Result<()>;
     /// Brings the buffer back and shows each row, with its number, to the caller.
     fn read(&mut self, buffer: &Self::Buffer, see: impl FnMut(usize, &[f32])) -> Result<()>;
+
+    /// Where its time goes, if it keeps account.
+    fn clock(&self) -> Option<&Clock> {
+        None
+    }
 }

@@ -1,4 +1,5 @@
 //! Counters for operators. Knows no request.
+use crate::clock::Account;
 
 /// Counts of values up to each bound, as Prometheus has them.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +83,8 @@ pub struct Stats {
     pub failed: u64,
     /// Sequences that had to make room and were computed again.
     pub preemptions: u64,
+    /// Where the time of the steps went, and the work done in it.
+    pub account: Account,
     /// Tokens per forward pass.
     pub batch_rows: Histogram,
     /// Seconds from submission to the first token.
@@ -109,6 +112,7 @@ impl Default for Stats {
             cancelled: 0,
             failed: 0,
             preemptions: 0,
+            account: Account::default(),
             batch_rows: Histogram::new(BATCH_ROWS),
             first_token_seconds: Histogram::new(FIRST_TOKEN),
             token_seconds: Histogram::new(PER_TOKEN),

@@ -139,6 +139,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     Ok(Loaded { model, info, tokenizer, chat_template, generation })
 }
 
-fn default_threads() -> usize {
+/// As many as the system gives.
+pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }

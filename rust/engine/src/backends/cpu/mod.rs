@@ -5,12 +5,13 @@ mod kernels;
 pub use buffer::Buffer;
 pub use kernels::name as chosen_kernels;
 
-use synapse_kernels::{Activations, AttentionSegment, KvLayer, KvShape, MatmulJob, Matrix};
+use synapse_kernels::{Activations, AttentionSegment, KvLayer, KvShape, MatmulJob, Matrix, PAGE_TOKENS, Roofs};
 
 use super::{Backend, GatedFfn, Linear, Norm, Rope, Row};
 use crate::{
     Result,
     batch::{Batch, TokenId},
+    clock::{Clock, Operation, Work},
 };
 
 /// Runs on the machine's processor.
@@ -21,6 +22,7 @@ pub struct Cpu {
     attended: Buffer,
     gate: Buffer,
     up: Buffer,
+    clock: Clock,
 }
 
 impl Cpu {
@@ -41,6 +43,7 @@ impl Cpu {
             attended: Buffer::default(),
             gate: Buffer::default(),
             up: Buffer::default(),
+            clock: Clock::default(),
         }
     }
 
@@ -53,12 +56,34 @@ impl Cpu {
     pub fn threads(&self) -> usize {
         self.machine.threads()
     }
+
+    /// Measures what the processor and its memory can do at most, with these kernels and threads.
+    pub fn roofs(&self) -> Roofs {
+        self.machine.roofs()
+    }
 }
 
 /// The batch's tokens in one run, and where each segment's rows and pages are.
 pub struct Pass<'a> {
     tokens: Vec<TokenId>,
     segments: Vec<AttentionSegment<'a>>,
+}
+
+impl Pass<'_> {
+    /// Keys and values of one layer that attention needs.
+    fn kv_bytes(&self, shape: KvShape) -> u64 {
+        let positions: usize = self.segments.iter().map(|segment| segment.start + segment.rows).sum();
+        (positions * shape.page_bytes() / PAGE_TOKENS) as u64
+    }
+}
+
+/// What products of these activations cannot do without.
+fn work(activations: &Activations, jobs: &[MatmulJob]) -> Work {
+    let rows = activations.rows() as u64;
+    jobs.iter().fold(Work::default(), |work, MatmulJob { matrix, .. }| Work {
+        multiply_adds: work.multiply_adds + rows * matrix.rows() as u64 * matrix.cols() as u64,
+        bytes: work.bytes + matrix.bytes().len() as u64,
+    })
 }
 
 fn job<'a>(linear: &'a Linear<Cpu>, out: &'a mut Buffer, add: bool) -> MatmulJob<'a> {
@@ -103,28 +128,33 @@ impl Backend for Cpu {
         for (row, &token) in pass.tokens.iter().enumerate() {
             table.read_row(token as usize, out.row_mut(row));
         }
+        self.clock.lap(Operation::Rest);
         Ok(())
     }
 
     fn norm(&mut self, x: &Buffer, norm: &Norm<Self>, out: &mut Buffer) -> Result<()> {
         out.set_rows(x.rows());
         self.machine.rms_norm_f32(x.values(), &norm.weight, norm.eps, out.values_mut());
+        self.clock.lap(Operation::Norm);
         Ok(())
     }
 
     fn norm_project<const N: usize>(
         &mut self,
+        operation: Operation,
         x: &Buffer,
         norm: &Norm<Self>,
         projections: [(&Linear<Self>, &mut Buffer); N],
     ) -> Result<()> {
         let matrices = projections.each_ref().map(|(linear, _)| &linear.weight);
         self.machine.rms_norm(x.values(), &norm.weight, norm.eps, &matrices, &mut self.activations);
+        self.clock.lap(Operation::Norm);
         let mut jobs = projections.map(|(linear, out)| {
             out.set_rows(x.rows());
             job(linear, out, false)
         });
         self.machine.matmul(&self.activations, &mut jobs);
+        self.clock.lap_with(operation, work(&self.activations, &jobs));
         Ok(())
     }
 
@@ -138,6 +168,7 @@ impl Backend for Cpu {
         let heads = q.features() / kv.shape().head_dim;
         let (q, k, v) = (q.values_mut(), k.values_mut(), v.values());
         self.machine.rope_and_store(q, k, v, heads, &pass.segments, &rope.cos, &rope.sin, kv);
+        self.clock.lap(Operation::Rope);
         Ok(())
     }
 
@@ -153,21 +184,28 @@ impl Backend for Cpu {
         self.attended.reshape(q.rows(), q.features());
         self.machine.attention(q.values(), heads, &pass.segments, kv, self.attended.values_mut());
         self.machine.prepare(self.attended.values(), q.features(), &[&output.weight], &mut self.activations);
-        self.machine.matmul(&self.activations, &mut [job(output, x, true)]);
+        self.clock.lap_with(Operation::Attention, Work { multiply_adds: 0, bytes: pass.kv_bytes(kv.shape()) });
+        let mut jobs = [job(output, x, true)];
+        self.machine.matmul(&self.activations, &mut jobs);
+        self.clock.lap_with(Operation::Output, work(&self.activations, &jobs));
         Ok(())
     }
 
     fn gated_ffn(&mut self, ffn: &GatedFfn<Self>, x: &mut Buffer) -> Result<()> {
-        let (machine, activations) = (&self.machine, &mut self.activations);
+        let Self { machine, activations, gate, up, clock, .. } = self;
         let matrices = [&ffn.gate.weight, &ffn.up.weight];
         machine.rms_norm(x.values(), &ffn.norm.weight, ffn.norm.eps, &matrices, activations);
-        self.gate.reshape(x.rows(), ffn.gate.weight.rows());
-        self.up.reshape(x.rows(), ffn.up.weight.rows());
-        let mut jobs = [job(&ffn.gate, &mut self.gate, false), job(&ffn.up, &mut self.up, false)];
+        clock.lap(Operation::Norm);
+        gate.reshape(x.rows(), ffn.gate.weight.rows());
+        up.reshape(x.rows(), ffn.up.weight.rows());
+        let mut jobs = [job(&ffn.gate, gate, false), job(&ffn.up, up, false)];
         machine.matmul(activations, &mut jobs);
-        let (gate, up) = (self.gate.values(), self.up.values());
-        machine.silu_mul(gate, up, ffn.down.weight.cols(), &[&ffn.down.weight], activations);
-        machine.matmul(activations, &mut [job(&ffn.down, x, true)]);
+        clock.lap_with(Operation::GateUp, work(activations, &jobs));
+        machine.silu_mul(gate.values(), up.values(), ffn.down.weight.cols(), &[&ffn.down.weight], activations);
+        clock.lap(Operation::Silu);
+        let mut jobs = [job(&ffn.down, x, true)];
+        machine.matmul(activations, &mut jobs);
+        clock.lap_with(Operation::Down, work(activations, &jobs));
         Ok(())
     }
 
@@ -181,6 +219,11 @@ impl Backend for Cpu {
 
     fn read(&mut self, buffer: &Buffer, mut see: impl FnMut(usize, &[f32])) -> Result<()> {
         (0..buffer.rows()).for_each(|row| see(row, buffer.row(row)));
+        self.clock.lap(Operation::Rest);
         Ok(())
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        Some(&self.clock)
     }
 }

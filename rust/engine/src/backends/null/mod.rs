@@ -3,6 +3,7 @@ use super::{Backend, GatedFfn, KvShape, Linear, Matrix, Norm, Rope, Row};
 use crate::{
     Error, Result,
     batch::{Batch, PAGE_TOKENS},
+    clock::Operation,
 };
 
 /// Rows and columns.
@@ -91,6 +92,7 @@ impl Backend for Null {
 
     fn norm_project<const N: usize>(
         &mut self,
+        _: Operation,
         x: &Shape,
         norm: &Norm<Self>,
         projections: [(&Linear<Self>, &mut Shape); N],
