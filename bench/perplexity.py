@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import inputs, machine, report
+from bench import inputs
 from synapse_engine import _engine
+from synapse_engine.cli import machine, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,9 +160,8 @@ def main() -> None:
         results.append(measure_engine(options.folder, quant, f"synapse, {quant}", text, options.threads))
     print(table(results))
     if not options.no_record:
-        described = machine.describe()
-        record = {"commit": machine.commit(), "machine": described, "perplexity": [asdict(one) for one in results]}
-        report.save(record, machine.slug(described), "-perplexity")
+        measured = {"perplexity": [asdict(one) for one in results]}
+        records.save("perplexity", measured, records.default_folder(), "perplexity")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""Rounds to medians and ratios, a table for people, a record for later. Knows nothing of how a figure is measured."""
+"""Rounds to medians, ratios and shares, and a table for people. Knows nothing of how a figure is measured."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.cases import Case, Roof
+    from bench.work import Work
 
 OURS = "synapse"
-RECORDS = Path(__file__).parent / "records"
+# Digits after the point, and of every figure in a record.
+SHOWN, KEPT = 2, 4
 
 
 @dataclass
@@ -24,6 +26,9 @@ class Figure:
     rounds: dict[str, list[float]] = field(default_factory=dict)
     # Peers that cannot do it, and why.
     refused: dict[str, str] = field(default_factory=dict)
+    # What bounds it, and how much of that each peer uses.
+    roof: Roof | None = None
+    shares: dict[str, float] = field(default_factory=dict)
 
     def medians(self) -> dict[str, float]:
         """The middle round of each peer."""
@@ -39,24 +44,49 @@ class Figure:
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
+        ratio = self.ratio()
         return {
             "model": self.model,
             "case": self.case,
             "unit": self.unit,
-            "medians": {peer: round(value, 3) for peer, value in self.medians().items()},
-            "ratio_to_best_peer": None if self.ratio() is None else round(self.ratio() or 0.0, 3),
-            "rounds": {peer: [round(value, 3) for value in values] for peer, values in self.rounds.items()},
+            "higher_is_better": self.higher_is_better,
+            "medians": rounded(self.medians()),
+            "ratio_to_best_peer": None if ratio is None else round(ratio, KEPT),
+            "roof": self.roof,
+            "share_of_roof": rounded(self.shares),
+            "rounds": {peer: [round(value, KEPT) for value in values] for peer, values in self.rounds.items()},
             "refused": self.refused,
         }
 
 
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    """As many digits as a record keeps."""
+    return {name: round(value, KEPT) for name, value in values.items()}
+
+
+def bound(figure: Figure, case: Case, work: Work, roofs: dict[str, float]) -> None:
+    """Enters what share of its roof every peer uses."""
+    if case.roof and case.needed:
+        figure.roof = case.roof
+        needed = case.needed(work) / roofs[case.roof]
+        figure.shares = {peer: value * needed for peer, value in figure.medians().items()}
+
+
+def relative(figure: Figure, one: Figure, name: str) -> Figure:
+    """What each peer's rounds cost beside those of its own simplest case."""
+    pairs = {peer: zip(values, one.rounds.get(peer, []), strict=False) for peer, values in figure.rounds.items()}
+    rounds = {peer: [value / simple for value, simple in both] for peer, both in pairs.items()}
+    return Figure(figure.model, name, "x", higher_is_better=False, rounds=rounds)
+
+
 def table(figures: list[Figure], peers: list[str]) -> str:
-    """Medians of every peer; the last column compares with the best of the others."""
-    rows = [["model", "case", "unit", *peers, "ratio"]]
+    """Medians of every peer, how this engine compares with the best of the others, and its share of the roof."""
+    rows = [["model", "case", "unit", *peers, "ratio", "of roof"]]
     for figure in figures:
         middle, ratio = figure.medians(), figure.ratio()
-        cells = [f"{middle[peer]:.2f}" if peer in middle else "-" for peer in peers]
-        rows.append([figure.model, figure.case, figure.unit, *cells, "-" if ratio is None else f"{ratio:.2f}x"])
+        cells = [f"{middle[peer]:.{SHOWN}f}" if peer in middle else "-" for peer in peers]
+        share = f"{100 * figure.shares[OURS]:.0f} % {figure.roof}" if OURS in figure.shares else "-"
+        rows.append([figure.model, figure.case, figure.unit, *cells, "-" if ratio is None else f"{ratio:.2f}x", share])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -65,12 +95,3 @@ def table(figures: list[Figure], peers: list[str]) -> str:
         )
         for row in rows
     )
-
-
-def save(record: dict[str, Any], machine_slug: str, suffix: str = "") -> Path:
-    """Writes bench/records/MACHINE/DATE-COMMIT.json."""
-    today = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
-    path = RECORDS / machine_slug / f"{today}-{record['commit']}{suffix}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path

@@ -7,18 +7,59 @@ import os
 import random
 import sys
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from bench import inputs, machine, report
-from bench.cases import CASES, COLD_START, Case, cold_start
+from bench import compare, inputs, report
+from bench.cases import CASES, PASSES, Case, pass_name, prompt
 from bench.peers import PEERS, USUAL
 from bench.report import Figure
+from bench.start import COLD_START, PEAK_MEMORY, start
+from bench.work import work_of
 from bench.worker import PeerError, Worker
+from synapse_engine import _engine
+from synapse_engine.cli import machine, records
 
-CASE_NAMES = [case.name for case in CASES] + [COLD_START]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+START = "start"
+CASE_NAMES = [case.name for case in CASES] + [START]
+RECORD = "peers"
+# A decent picture in about five minutes.
+QUICK_MODELS = ["qwen2.5-0.5b-random-q4_0", "qwen2.5-1.5b-random-q4_k_m"]
+QUICK_CASES = ["prefill 512", "decode 128", pass_name(1), pass_name(8), START]
+QUICK_PEERS = ["synapse", "llama.cpp-flash"]
+# The long context is measured on the small model: on the large one its products hide what attention costs.
+DEEP_MODELS = "qwen2.5-0.5b"
 # Other programs at work, beyond which no record is written. llama.cpp's threads wait for each other by spinning: one
 # other process on two cores slowed its decode tenfold here, so that a ratio from a busy machine flatters this engine.
 QUIET_LOAD = 0.7
+
+
+@dataclass
+class Run:
+    """What is asked for, and what has been found so far."""
+
+    options: argparse.Namespace
+    peers: list[str]
+    cases: list[str]
+    versions: dict[str, str] = field(default_factory=dict)
+    roofs: dict[str, float] = field(default_factory=dict)
+    figures: list[Figure] = field(default_factory=list)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of every case."""
+        return int(self.options.rounds or (2 if self.options.quick else 5))
+
+    def measure_roofs(self) -> None:
+        """The best of all times counts: whatever else the machine does can only lower them."""
+        found = _engine.roofs(self.options.threads)
+        fresh = {"read": found["read_bytes_per_second"], "int8": found["int8_operations_per_second"]}
+        self.roofs = {name: max(value, self.roofs.get(name, 0.0)) for name, value in fresh.items()}
+        note(f"at most {fresh['read'] / 1e9:.1f} GB/s read, {fresh['int8'] / 1e12:.2f} TOPS int8")
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -29,93 +70,138 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--case", choices=CASE_NAMES, **several)
     usual = f"may be given several times; default: {', '.join(USUAL)}"
     parser.add_argument("--peer", choices=list(PEERS), action="append", help=usual)
-    parser.add_argument("--rounds", type=int, default=5, help="the median of so many rounds counts (default: 5)")
+    parser.add_argument("--rounds", type=int, help="the median of so many rounds counts (default: 5)")
     parser.add_argument("--threads", type=int, default=machine.usable_cores(), help="default: all cores")
+    parser.add_argument("--quick", action="store_true", help="two models, few cases, two rounds: about five minutes")
     parser.add_argument("--no-record", action="store_true", help="only print, write no file under bench/records")
     return parser.parse_args(given)
 
 
 def main() -> None:
-    """Measures, prints a table and writes a record."""
+    """Measures, prints a table and what moved since the last record, and writes a record."""
     options = arguments()
-    peers = options.peer or USUAL
-    wanted = options.case or CASE_NAMES
+    quick = options.quick
+    run = Run(
+        options,
+        peers=options.peer or (QUICK_PEERS if quick else USUAL),
+        cases=options.case or (QUICK_CASES if quick else CASE_NAMES),
+    )
     load_before = load()
     if busy := load_before > QUIET_LOAD:
         note(f"the machine is busy (load {load_before:.1f}): these figures compare nothing and will not be recorded")
-    versions: dict[str, str] = {}
-    figures: list[Figure] = []
-    for name in options.model or inputs.NAMES:
-        path = str(inputs.model_file(name))
-        note(f"{name}: loading")
-        figures += measure_running(name, path, peers, wanted, options, versions)
-        if COLD_START in wanted:
-            figures.append(measure_cold(name, path, [peer for peer in peers if peer in versions], options))
-    print(report.table(figures, [peer for peer in peers if peer in versions]))
-    if not options.no_record and not busy:
-        note(f"record: {write(figures, versions, options, load_before)}")
+    for name in options.model or (QUICK_MODELS if quick else inputs.NAMES):
+        run.measure_roofs()
+        measure_model(run, name)
+    finish(run, load_before, keep=not (options.no_record or busy))
 
 
-def measure_running(
-    name: str, path: str, peers: list[str], wanted: list[str], options: argparse.Namespace, versions: dict[str, str]
-) -> list[Figure]:
-    """The cases of loaded models. Peers that load are entered in `versions`."""
-    cases = [case for case in CASES if case.name in wanted]
-    figures = {case.name: Figure(name, case.name, "tok/s") for case in cases}
-    rng = random.Random(6900)
+def measure_model(run: Run, name: str) -> None:
+    """All cases of a model: those of loaded peers first, then fresh processes."""
+    path = inputs.model_file(name)
+    note(f"{name}: loading")
+    wanted = [case for case in CASES if case.name in run.cases and (not case.deep or name.startswith(DEEP_MODELS))]
+    figures = {case.name: Figure(name, case.name, case.unit, case.higher_is_better) for case in wanted}
     with ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-        for peer in peers:
-            try:
-                workers[peer] = stack.enter_context(Worker(peer, path, options.threads))
-                versions[peer] = workers[peer].version
-                workers[peer].call("prefill", rng.choices(range(1000, 2000), k=64))
-            except PeerError as error:
-                workers.pop(peer, None)
-                note(f"{peer} left out: {error}")
-        for turn in range(options.rounds):
-            for case in cases:
-                for peer in rotated(list(workers), turn):
-                    attempt(figures[case.name], peer, case, workers[peer], rng)
-    return list(figures.values())
+        workers = opened(run, str(path), stack)
+        for deep in (False, True):
+            cases = [case for case in wanted if case.deep == deep]
+            measure_rounds(run, figures, cases, workers)
+    work = work_of(path)
+    for case in wanted:
+        report.bound(figures[case.name], case, work, run.roofs)
+    run.figures += figures.values()
+    run.figures += relative_passes(figures)
+    if START in run.cases:
+        run.figures += measure_start(run, name, str(path))
+
+
+def opened(run: Run, path: str, stack: ExitStack) -> dict[str, Worker]:
+    """A warm worker for each peer that can load the model."""
+    workers: dict[str, Worker] = {}
+    for peer in run.peers:
+        try:
+            worker = stack.enter_context(Worker(peer, path, run.options.threads))
+            worker.call("prefill", prompt(random.Random(0), 64))
+        except PeerError as error:
+            note(f"{peer} left out: {error}")
+            continue
+        workers[peer], run.versions[peer] = worker, worker.version
+    return workers
+
+
+def measure_rounds(run: Run, figures: dict[str, Figure], cases: list[Case], workers: dict[str, Worker]) -> None:
+    """Everyone's rounds of these cases, in turn."""
+    rng = random.Random(6900)
+    for turn in range(run.rounds):
+        for case in cases:
+            figure = figures[case.name]
+            for peer in rotated(list(workers), turn):
+                attempt(figure, peer, partial(case.measure, workers[peer], rng))
 
 
 def rotated(peers: list[str], turn: int) -> list[str]:
     """Everyone goes first in turn, so that no one always follows the same neighbour."""
-    start = turn % len(peers) if peers else 0
-    return peers[start:] + peers[:start]
+    first = turn % len(peers) if peers else 0
+    return peers[first:] + peers[:first]
 
 
-def attempt(figure: Figure, peer: str, case: Case, worker: Worker, rng: random.Random) -> None:
+def attempt(figure: Figure, peer: str, measure: Callable[[], float]) -> None:
     """One figure of one round."""
     if peer in figure.refused:
         return
     try:
-        speed = case.measure(worker, rng)
+        value = measure()
     except PeerError as error:
         figure.refused[peer] = str(error)
+        note(f"{figure.model}: {figure.case}: {peer} cannot: {error}")
         return
-    figure.rounds.setdefault(peer, []).append(speed)
-    note(f"{figure.model}: {case.name}: {peer}: {speed:.1f} tok/s (load {load():.1f})")
+    figure.rounds.setdefault(peer, []).append(value)
+    note(f"{figure.model}: {figure.case}: {peer}: {value:.2f} {figure.unit} (load {load():.1f})")
 
 
-def measure_cold(name: str, path: str, peers: list[str], options: argparse.Namespace) -> Figure:
+def relative_passes(figures: dict[str, Figure]) -> list[Figure]:
+    """What a pass of several rows costs beside a pass of one."""
+    one = figures.get(pass_name(1))
+    several = [rows for rows in PASSES if rows > 1 and pass_name(rows) in figures]
+    if one is None:
+        return []
+    return [report.relative(figures[pass_name(rows)], one, f"{pass_name(rows)} / pass of 1") for rows in several]
+
+
+def measure_start(run: Run, name: str, path: str) -> list[Figure]:
     """Fresh processes; the round before the first fills the page cache and writes the packed file."""
-    figure = Figure(name, COLD_START, "s", higher_is_better=False)
+    time = Figure(name, COLD_START, "s", higher_is_better=False)
+    memory = Figure(name, PEAK_MEMORY, "MB", higher_is_better=False)
     rng = random.Random(6900)
-    for turn in range(-1, options.rounds):
-        for peer in rotated(peers, turn):
-            if peer in figure.refused:
-                continue
+    for turn in range(-1, run.rounds):
+        for peer in rotated([peer for peer in run.peers if peer in run.versions], turn):
             try:
-                seconds = cold_start(peer, path, options.threads, rng)
+                found = start(peer, path, run.options.threads, prompt(rng, 16))
             except PeerError as error:
-                figure.refused[peer] = str(error)
+                time.refused[peer] = memory.refused[peer] = str(error)
                 continue
             if turn >= 0:
-                figure.rounds.setdefault(peer, []).append(seconds)
-                note(f"{name}: {COLD_START}: {peer}: {seconds:.2f} s (load {load():.1f})")
-    return figure
+                time.rounds.setdefault(peer, []).append(found.seconds)
+                memory.rounds.setdefault(peer, []).append(found.memory)
+                note(f"{name}: {START}: {peer}: {found.seconds:.2f} s, {found.memory:.0f} MB (load {load():.1f})")
+    return [time, memory]
+
+
+def finish(run: Run, load_before: float, *, keep: bool) -> None:
+    """The table, what moved, and the record."""
+    print(report.table(run.figures, [peer for peer in run.peers if peer in run.versions]))
+    record = {
+        "threads": run.options.threads,
+        "load_before": round(load_before, 2),
+        "versions": run.versions,
+        "roofs": run.roofs,
+        "figures": [figure.record() for figure in run.figures],
+    }
+    if last := records.newest(RECORD, records.default_folder()):
+        path, old = last
+        print(f"\n{compare.summary(old, record, path.name)}")
+    if keep:
+        note(f"record: {records.save(RECORD, record, records.default_folder())}")
 
 
 def load() -> float:
@@ -123,20 +209,6 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def write(figures: list[Figure], versions: dict[str, str], options: argparse.Namespace, load_before: float) -> str:
-    """Saves the record; where it lies."""
-    described = machine.describe()
-    record = {
-        "commit": machine.commit(),
-        "machine": described,
-        "threads": options.threads,
-        "load_before": round(load_before, 2),
-        "versions": versions,
-        "figures": [figure.record() for figure in figures],
-    }
-    return str(report.save(record, machine.slug(described)))
-
-
 def note(text: str) -> None:
-    """For who waits; standard output carries the table alone."""
+    """For who waits; standard output carries the tables alone."""
     print(text, file=sys.stderr, flush=True)

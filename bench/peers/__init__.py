@@ -1,9 +1,12 @@
-"""The engines that are measured, each behind the same four methods. Knows neither rounds nor records."""
+"""The engines that are measured, each behind the same few methods. Knows neither rounds nor records."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any, Protocol
+
+# Positions that a peer has room for: the long context, a prompt behind it, and some tokens.
+CONTEXT = 4096 + 1024
 
 # name on the command line -> module, options of its Peer
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -17,9 +20,11 @@ USUAL = ["synapse", "llama.cpp", "llama.cpp-flash"]
 
 
 class Peer(Protocol):
-    """One model loaded in one engine. Every method returns seconds."""
+    """One model loaded in one engine. Every method returns seconds; a peer may lack all but the first two."""
 
     version: str
+    # Where the weights were read from.
+    file: str
 
     def prefill(self, prompt: list[int]) -> float:
         """From handing over the prompt to knowing the token after it."""
@@ -29,6 +34,15 @@ class Peer(Protocol):
 
     def streams(self, prompts: list[list[int]], count: int) -> float:
         """For `count` tokens of each prompt at once, prompts included."""
+
+    def passes(self, prompts: list[list[int]], count: int) -> float:
+        """For `count` passes with one token of each prompt's sequence, after all prompts have been read."""
+
+    def deep_prefill(self, context: list[int], more: list[int]) -> float:
+        """For `more` behind a context whose keys and values are kept from call to call."""
+
+    def deep_decode(self, context: list[int], count: int) -> float:
+        """For `count` tokens behind such a context, one after the other."""
 
 
 def open_peer(name: str, path: str, threads: int) -> Peer:

@@ -9,6 +9,8 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from bench.peers import CONTEXT
+
 BATCH = 512
 
 
@@ -42,6 +44,10 @@ class Model:
         """Forgets every sequence."""
         llama_cpp.llama_memory_clear(self._memory, False)
 
+    def cut(self, length: int) -> None:
+        """Forgets sequence 0 from this position on."""
+        llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1)
+
     def run(self, rows: list[tuple[int, int, int]], outputs: list[int]) -> np.ndarray:
         """Runs (token, position, sequence) rows; logits of the rows numbered `outputs`, valid until the next run."""
         batch, wanted = self._batch, set(outputs)
@@ -55,12 +61,17 @@ class Model:
         logits = llama_cpp.llama_get_logits(self._context)
         return np.ctypeslib.as_array(logits, shape=(len(outputs), self.vocabulary))
 
-    def read(self, prompt: list[int], sequence: int = 0) -> int:
-        """Runs a whole prompt in batches; the likeliest next token."""
-        for start in range(0, len(prompt), BATCH):
-            rows = [(token, start + at, sequence) for at, token in enumerate(prompt[start : start + BATCH])]
+    def read(self, prompt: list[int], start: int = 0) -> int:
+        """Runs a whole prompt in batches, from position `start` of sequence 0 on; the likeliest next token."""
+        for first in range(0, len(prompt), BATCH):
+            rows = [(token, start + first + at, 0) for at, token in enumerate(prompt[first : first + BATCH])]
             logits = self.run(rows, [len(rows) - 1])
         return int(logits[0].argmax())
+
+    def generate(self, token: int, start: int, count: int) -> None:
+        """Runs `count` tokens of sequence 0, one after the other, each the likeliest after the one before."""
+        for position in range(start, start + count):
+            token = int(self.run([(token, position, 0)], [0])[0].argmax())
 
 
 class Peer:
@@ -69,33 +80,76 @@ class Peer:
     version = f"llama-cpp-python {llama_cpp.__version__}"
 
     def __init__(self, path: str, *, threads: int, flash_attention: bool) -> None:
-        self._model = Model(path, threads=threads, context=4096, sequences=16, flash_attention=flash_attention)
+        self.file = path
+        self._model = Model(path, threads=threads, context=CONTEXT, sequences=32, flash_attention=flash_attention)
+        # What sequence 0 holds from call to call.
+        self._context: list[int] = []
 
     def prefill(self, prompt: list[int]) -> float:
         """See `bench.peers.Peer.prefill`."""
-        self._model.clear()
+        self._clear()
         start = perf_counter()
         self._model.read(prompt)
         return perf_counter() - start
 
     def decode(self, prompt: list[int], count: int) -> float:
         """See `bench.peers.Peer.decode`."""
-        self._model.clear()
+        self._clear()
         token = self._model.read(prompt)
         start = perf_counter()
-        for position in range(len(prompt), len(prompt) + count):
-            token = int(self._model.run([(token, position, 0)], [0])[0].argmax())
+        self._model.generate(token, len(prompt), count)
         return perf_counter() - start
 
     def streams(self, prompts: list[list[int]], count: int) -> float:
         """See `bench.peers.Peer.streams`."""
-        self._model.clear()
         start = perf_counter()
+        tokens = self._read_all(prompts)
+        self._passes(prompts, tokens, count - 1)
+        return perf_counter() - start
+
+    def passes(self, prompts: list[list[int]], count: int) -> float:
+        """See `bench.peers.Peer.passes`."""
+        tokens = self._read_all(prompts)
+        start = perf_counter()
+        self._passes(prompts, tokens, count)
+        return perf_counter() - start
+
+    def deep_prefill(self, context: list[int], more: list[int]) -> float:
+        """See `bench.peers.Peer.deep_prefill`."""
+        self._keep(context)
+        start = perf_counter()
+        self._model.read(more, len(context))
+        return perf_counter() - start
+
+    def deep_decode(self, context: list[int], count: int) -> float:
+        """See `bench.peers.Peer.deep_decode`."""
+        self._keep(context)
+        start = perf_counter()
+        self._model.generate(context[0], len(context), count)
+        return perf_counter() - start
+
+    def _clear(self) -> None:
+        self._context = []
+        self._model.clear()
+
+    def _keep(self, context: list[int]) -> None:
+        if self._context != context:
+            self._clear()
+            self._model.read(context)
+            self._context = context
+        self._model.cut(len(context))
+
+    def _read_all(self, prompts: list[list[int]]) -> np.ndarray:
+        """Reads all prompts as one batch, a sequence each; the likeliest next tokens."""
+        self._clear()
         rows = [(token, at, sequence) for sequence, prompt in enumerate(prompts) for at, token in enumerate(prompt)]
         ends = np.cumsum([len(prompt) for prompt in prompts]) - 1
+        logits = self._model.run(rows, [int(end) for end in ends])
+        found: np.ndarray = logits.argmax(axis=1)
+        return found
+
+    def _passes(self, prompts: list[list[int]], tokens: np.ndarray, count: int) -> None:
         sequences = range(len(prompts))
-        tokens = self._model.run(rows, [int(end) for end in ends]).argmax(axis=1)
-        for step in range(count - 1):
+        for step in range(count):
             rows = [(int(tokens[at]), len(prompts[at]) + step, at) for at in sequences]
             tokens = self._model.run(rows, list(sequences)).argmax(axis=1)
-        return perf_counter() - start

@@ -1,8 +1,10 @@
-"""mistral.rs as its wheel comes from PyPI. It takes text: prompts are detokenized, its token counts scale the times."""
+"""mistral.rs as its wheel comes from PyPI. It takes text: prompts are detokenized, its token counts scale the times.
+
+Its `Runner` takes one request at a time (a second thread gets "Already borrowed"), so there are no batches to measure.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +20,7 @@ class Peer:
 
     def __init__(self, path: str, *, threads: int) -> None:
         del threads
+        self.file = path
         file = Path(path)
         # Its stubs do not say that GGUF is a Which.
         which: Any = Which.GGUF(str(file.parent), file.name)
@@ -32,14 +35,6 @@ class Peer:
     def decode(self, prompt: list[int], count: int) -> float:
         """See `bench.peers.Peer.decode`; by its own clock, which leaves out the prompt."""
         return float(self._complete(self._text(prompt), count).total_completion_time_sec)
-
-    def streams(self, prompts: list[list[int]], count: int) -> float:
-        """See `bench.peers.Peer.streams`."""
-        texts = [self._text(prompt) for prompt in prompts]
-        start = perf_counter()
-        with ThreadPoolExecutor(len(texts)) as pool:
-            list(pool.map(lambda text: self._complete(text, count), texts))
-        return perf_counter() - start
 
     def _text(self, prompt: list[int]) -> str:
         return str(self._runner.detokenize_text(prompt, skip_special_tokens=False))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from bench.peers import CONTEXT
 from synapse_engine import _engine
 
+# Tokens at either end of a run of passes that are not timed: sequences join and leave one by one.
+MARGIN = 3
 TASK = {"temperature": 0.0, "ignore_eos": True}
 
 
@@ -15,7 +18,8 @@ class Peer:
     version = f"synapse-engine {_engine.__version__}"
 
     def __init__(self, path: str, *, threads: int) -> None:
-        self._engine = _engine.Engine(path, threads=threads, context_length=4096, speculation="off")
+        self._engine = _engine.Engine(path, threads=threads, context_length=CONTEXT, speculation="off")
+        self.file = str(self._engine.info()["packed_file"] or path)
         self._queue = _engine.EventQueue()
 
     def prefill(self, prompt: list[int]) -> float:
@@ -27,10 +31,7 @@ class Peer:
     def decode(self, prompt: list[int], count: int) -> float:
         """See `bench.peers.Peer.decode`."""
         self._submit(prompt, count + 1)
-        arrivals = self._finish(1)
-        (first, early), (last, total) = arrivals[0], arrivals[-1]
-        # Tokens that came together with the first one are not in the measured time.
-        return (last - first) * count / (total - early)
+        return _per_token(self._finish(1)) * count
 
     def streams(self, prompts: list[list[int]], count: int) -> float:
         """See `bench.peers.Peer.streams`."""
@@ -38,6 +39,30 @@ class Peer:
         for prompt in prompts:
             self._submit(prompt, count)
         return self._finish(len(prompts))[-1][0] - start
+
+    def passes(self, prompts: list[list[int]], count: int) -> float:
+        """See `bench.peers.Peer.passes`. Timed while all sequences run."""
+        for prompt in prompts:
+            self._submit(prompt, count + 2 * MARGIN)
+        margin, total = MARGIN * len(prompts), (count + 2 * MARGIN) * len(prompts)
+        arrivals = self._finish(len(prompts))
+        steady = [(time, tokens) for time, tokens in arrivals if margin <= tokens <= total - margin]
+        return _per_token(steady) * count * len(prompts)
+
+    def deep_prefill(self, context: list[int], more: list[int]) -> float:
+        """See `bench.peers.Peer.deep_prefill`. The prefix cache keeps the context."""
+        self._keep(context)
+        return self.prefill(context + more)
+
+    def deep_decode(self, context: list[int], count: int) -> float:
+        """See `bench.peers.Peer.deep_decode`."""
+        self._keep(context)
+        return self.decode(context, count)
+
+    def _keep(self, context: list[int]) -> None:
+        """One more token shows whether the context is known; if not, this makes it so."""
+        self._submit([*context, context[0]], 1)
+        self._finish(1)
 
     def _submit(self, prompt: list[int], count: int) -> None:
         self._engine.submit({"tokens": prompt, "max_new_tokens": count, **TASK}, self._queue)
@@ -55,3 +80,9 @@ class Peer:
             if total > (arrivals[-1][1] if arrivals else 0):
                 arrivals.append((perf_counter(), total))
         return arrivals
+
+
+def _per_token(arrivals: list[tuple[float, int]]) -> float:
+    """Seconds from one token to the next. Those that came with the first are not in the measured time."""
+    (first, early), (last, total) = arrivals[0], arrivals[-1]
+    return (last - first) / (total - early)

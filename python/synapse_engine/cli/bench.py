@@ -1,16 +1,22 @@
-"""``synapse bench``: prefill and decode speed of one model on this machine. Medians; every round is in ``--json``."""
+"""``synapse bench``: speed of one model here, beside what the machine can do, and where the time goes."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from synapse_engine.cli import records
+from synapse_engine.cli.account import Roofs, measure_roofs
 from synapse_engine.cli.choose import choose
-from synapse_engine.cli.measure import Case, Result, measure
+from synapse_engine.cli.measure import Case, Result, Round, measure
 from synapse_engine.cli.options import LoadOptions, Number, load_options, offline_option
 from synapse_engine.cli.output import json_option, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from synapse_engine.cli.account import Account
 
 
 @click.command()
@@ -35,6 +41,15 @@ from synapse_engine.cli.output import json_option, note, print_json, print_table
     help="Requests at the same time; may be given several times.",
 )
 @click.option("--rounds", type=Number(int, 1, 100), default=3, show_default=True, help="Rounds; the median counts.")
+@click.option("--roof", is_flag=True, help="Only measure what the machine can do at most.")
+@click.option(
+    "--records",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the record goes.",
+    show_default="bench/records of a checkout, or the data folder",
+)
+@click.option("--no-record", is_flag=True, help="Write no record.")
 @load_options
 @offline_option
 @json_option
@@ -44,6 +59,9 @@ def command(
     tokens: int,
     streams: tuple[int, ...],
     rounds: int,
+    roof: bool,
+    folder: Path | None,
+    no_record: bool,
     offline: bool,
     as_json: bool,
     **load: Any,
@@ -51,28 +69,95 @@ def command(
     """Measure how fast a model runs here.
 
     Prompts are random words, different in every request, so that nothing comes from the prefix cache. With several
-    requests at once, speeds are totals over all of them.
+    requests at once, speeds are totals over all of them. Prefill is held against the peak of 8-bit arithmetic, decode
+    against the read bandwidth; both are measured in the same run.
     """
-    chosen = choose(model, offline=offline)
     options = LoadOptions(**load)
+    if roof:
+        _show_roofs(measure_roofs(options.threads), as_json)
+        return
+    chosen = choose(model, offline=offline)
+    note("measuring the machine ...")
+    roofs = measure_roofs(options.threads)
     note(f"loading {chosen.name} ...")
     cases = [Case(prompt, tokens, count) for count in streams for prompt in prompts]
     info, results = measure(chosen, options, cases, rounds, note)
+    record = {"model": chosen.name, "info": info, "roofs": asdict(roofs), "results": [_record(r) for r in results]}
     if as_json:
-        print_json({"model": chosen.name, "info": info, "results": [_record(result) for result in results]})
+        print_json(record)
+    else:
+        click.echo(f"{chosen.name}: {info['quant']}, {info['kernels']}, {info['threads']} threads")
+        _show_roofs(roofs, as_json)
+        _show_speeds(results, roofs)
+        for result in results:
+            _show_operations(result, roofs)
+    if not no_record:
+        path = records.save("model", record, folder or records.default_folder(), chosen.name)
+        note(f"record: {path}")
+
+
+def _show_roofs(roofs: Roofs, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(roofs))
         return
-    click.echo(f"{chosen.name}: {info['quant']}, {info['kernels']}, {info['threads']} threads\n")
-    headings = ["PROMPT", "TOKENS", "AT ONCE", "PREFILL tok/s", "DECODE tok/s", "FIRST TOKEN ms"]
-    print_table(headings, [_row(result) for result in results], right=range(len(headings)))
+    read, peak = roofs.read_bytes_per_second / 1e9, roofs.int8_operations_per_second / 1e12
+    click.echo(f"at most: {read:.1f} GB/s read, {peak:.2f} TOPS int8 ({roofs.kernels}, {roofs.threads} threads)")
 
 
-def _row(result: Result) -> list[str]:
-    case, middle = result.case, result.median
+def _show_speeds(results: list[Result], roofs: Roofs) -> None:
+    headings = [
+        "PROMPT", "TOKENS", "AT ONCE", "PREFILL tok/s", "OF int8", "DECODE tok/s", "OF READ", "FIRST TOKEN ms"
+    ]  # fmt: skip
+    click.echo()
+    print_table(headings, [_speeds(result, roofs) for result in results], right=range(len(headings)))
+
+
+def _speeds(result: Result, roofs: Roofs) -> list[str]:
+    case = result.case
+    prefill, decode = result.account(_prefill).total, result.account(_decode).total
     return [
-        str(case.prompt), str(case.tokens), str(case.streams), f"{middle.prefill:.1f}", f"{middle.decode:.1f}",
-        f"{1000 * middle.first_token_seconds:.0f}",
+        str(case.prompt), str(case.tokens), str(case.streams),
+        f"{result.median(lambda each: each.prefill):.1f}", _percent(prefill.share_of_int8(roofs)),
+        f"{result.median(lambda each: each.decode):.1f}", _percent(decode.share_of_read(roofs)),
+        f"{1000 * result.median(lambda each: each.first_token_seconds):.0f}",
     ]  # fmt: skip
 
 
+def _show_operations(result: Result, roofs: Roofs) -> None:
+    """Share of the time of each operation, and what it makes of its roof."""
+    case = result.case
+    click.echo(f"\nWhere the time goes, prompt {case.prompt}, {case.streams} at once:")
+    prefill, decode = result.account(_prefill), result.account(_decode)
+    whole_prefill, whole_decode = prefill.total.seconds, decode.total.seconds
+    rows = []
+    for name, spent in prefill.operations.items():
+        later = decode.operations[name]
+        rows.append([
+            name,
+            _percent(spent.seconds / whole_prefill if whole_prefill else None),
+            _percent(spent.share_of_int8(roofs) if spent.multiply_adds else None),
+            _percent(later.seconds / whole_decode if whole_decode else None),
+            _percent(later.share_of_read(roofs) if later.bytes else None),
+        ])  # fmt: skip
+    print_table(["OPERATION", "PREFILL", "OF int8", "DECODE", "OF READ"], rows, right=range(1, 5))
+
+
+def _prefill(round_: Round) -> Account:
+    return round_.prefill_account
+
+
+def _decode(round_: Round) -> Account:
+    return round_.decode_account
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
 def _record(result: Result) -> dict[str, Any]:
-    return {**asdict(result.case), "median": asdict(result.median), "rounds": [asdict(each) for each in result.rounds]}
+    medians = {
+        "prefill": result.median(lambda each: each.prefill),
+        "decode": result.median(lambda each: each.decode),
+        "first_token_seconds": result.median(lambda each: each.first_token_seconds),
+    }
+    return {**asdict(result.case), "median": medians, "rounds": [asdict(each) for each in result.rounds]}

@@ -1,20 +1,27 @@
-"""Times a model: sends requests to the native engine and reads its own clock. Prints nothing."""
+"""Times a model: sends requests to the native engine and reads its own clocks. Prints nothing."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine import _engine
+from synapse_engine.cli.account import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synapse_engine.cli.choose import Chosen
     from synapse_engine.cli.options import LoadOptions
+
+# Between two looks at whether the engine has booked its last step.
+POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Speeds:
-    """Tokens per second over all streams."""
+class Round:
+    """Tokens per second over all streams, and where the time went."""
 
     prefill: float
     """Prompt tokens until the last stream had its first token."""
@@ -36,23 +43,25 @@ class Speeds:
     """Tokens after that."""
     first_token_seconds: float
     """Median over the streams."""
+    prefill_account: Account
+    decode_account: Account
+    """Of the steps in which every stream decoded."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """All rounds of a case and their medians."""
+    """All rounds of a case."""
 
     case: Case
-    rounds: list[Speeds]
+    rounds: list[Round]
 
-    @property
-    def median(self) -> Speeds:
-        """Each figure's own median."""
-        return Speeds(
-            median(each.prefill for each in self.rounds),
-            median(each.decode for each in self.rounds),
-            median(each.first_token_seconds for each in self.rounds),
-        )
+    def median(self, figure: Callable[[Round], float]) -> float:
+        """The middle one of all rounds."""
+        return median(figure(each) for each in self.rounds)
+
+    def account(self, phase: Callable[[Round], Account]) -> Account:
+        """All rounds together."""
+        return reduce(add, [phase(each) for each in self.rounds])
 
 
 def measure(
@@ -65,38 +74,66 @@ def measure(
     try:
         words = random.Random(0)  # noqa: S311 - the same prompts each time
         _round(engine, Case(16, 4, 1), words)
-        found: list[list[Speeds]] = [[] for _ in cases]
+        found: list[list[Round]] = [[] for _ in cases]
         for number in range(rounds):
             tell(f"round {number + 1} of {rounds}")
-            for case, speeds in zip(cases, found, strict=True):
-                speeds.append(_round(engine, case, words))
-        return engine.info(), [Result(case, speeds) for case, speeds in zip(cases, found, strict=True)]
+            for case, results in zip(cases, found, strict=True):
+                results.append(_round(engine, case, words))
+        return engine.info(), [Result(case, results) for case, results in zip(cases, found, strict=True)]
     finally:
         engine.close()
 
 
-def _round(engine: _engine.Engine, case: Case, words: random.Random) -> Speeds:
-    queue, begun = _engine.EventQueue(), time.perf_counter()
-    for _ in range(case.streams):
-        engine.submit(_request(engine, case, words), queue)
-    usages: list[dict[str, Any]] = []
-    last_event = begun
-    while len(usages) < case.streams:
-        for event in queue.receive():
-            if event.error is not None:
-                raise event.error
-            if event.kind == "done" and event.usage is not None:
-                usages.append(event.usage)
-        last_event = time.perf_counter()
-    firsts = [usage["first_token_seconds"] for usage in usages]
-    decode_seconds = last_event - begun - max(firsts)
+def _round(engine: _engine.Engine, case: Case, words: random.Random) -> Round:
+    before = Account.of(engine.stats())
+    firsts = [usage["first_token_seconds"] for usage in _Requests(engine, case, 1, words).finish()]
+    after_prefill = Account.of(engine.stats())
+    decode, decoding = _decode(engine, case, words)
+    prefill = case.prompt * case.streams / max(firsts)
+    return Round(prefill, decode, median(firsts), after_prefill - before, decoding)
+
+
+def _decode(engine: _engine.Engine, case: Case, words: random.Random) -> tuple[float, Account]:
+    requests = _Requests(engine, case, case.tokens, words)
+    # With two tokens of a stream here, the step that read its prompt is booked.
+    requests.receive_until(lambda: len(requests.tokens) == case.streams and min(requests.tokens.values()) > 1)
+    before = Account.of(engine.stats())
+    usages = requests.finish()
     decoded = sum(usage["completion_tokens"] - 1 for usage in usages)
-    return Speeds(case.prompt * case.streams / max(firsts), decoded / decode_seconds, median(firsts))
+    seconds = requests.last_event - requests.begun - max(usage["first_token_seconds"] for usage in usages)
+    return decoded / seconds, Account.of(engine.stats()) - before
 
 
-def _request(engine: _engine.Engine, case: Case, words: random.Random) -> dict[str, Any]:
-    vocabulary = engine.info()["vocab_size"]
-    return {
-        "tokens": [words.randrange(vocabulary // 8, vocabulary // 2) for _ in range(case.prompt)],
-        "task": "generate", "max_new_tokens": case.tokens, "ignore_eos": True, "temperature": 0.0,
-    }  # fmt: skip
+class _Requests:
+    """The requests of a case, from their submission until the engine has booked their last step."""
+
+    def __init__(self, engine: _engine.Engine, case: Case, tokens: int, words: random.Random) -> None:
+        self._engine, self._queue, self._streams = engine, _engine.EventQueue(), case.streams
+        self._complete = engine.stats()["requests_completed_total"] + case.streams
+        self._usages: list[dict[str, Any]] = []
+        self.tokens: Counter[int] = Counter()
+        """Received so far, by request."""
+        self.begun = self.last_event = time.perf_counter()
+        vocabulary = engine.info()["vocab_size"]
+        for _ in range(case.streams):
+            prompt = [words.randrange(vocabulary // 8, vocabulary // 2) for _ in range(case.prompt)]
+            options = {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0.0}
+            engine.submit({"tokens": prompt, "task": "generate", **options}, self._queue)
+
+    def receive_until(self, enough: Callable[[], bool]) -> None:
+        """Takes events until there are enough, or all have come."""
+        while not enough() and len(self._usages) < self._streams:
+            for event in self._queue.receive():
+                if event.error is not None:
+                    raise event.error
+                self.tokens[event.request_id] += len(event.tokens)
+                if event.kind == "done" and event.usage is not None:
+                    self._usages.append(event.usage)
+            self.last_event = time.perf_counter()
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Usage of every request."""
+        self.receive_until(lambda: False)
+        while self._engine.stats()["requests_completed_total"] < self._complete:
+            time.sleep(POLL_SECONDS)
+        return self._usages

@@ -1,4 +1,4 @@
-"""Describes the machine, so that a record can be read later."""
+"""Describes the machine and the build, so that a measurement can be read and compared later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from synapse_engine import _engine
+
+PACKAGE = Path(__file__).parent.parent
 
 
 def describe() -> dict[str, Any]:
@@ -45,8 +47,15 @@ def slug(machine: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{machine['processor']} {machine['cores']} cores".lower()).strip("-")
 
 
+def checkout() -> Path | None:
+    """The folder of the checkout that this package is part of; None for an installed one."""
+    folder = PACKAGE.parent.parent
+    return folder if (folder / "bench" / "records").is_dir() else None
+
+
 def commit() -> str:
-    """Short hash of the checkout, `-dirty` if files differ from it, `unknown` outside git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    return ended.stdout.strip() or "unknown"
+    """Short hash of the checkout, with `-dirty` if files differ from it; outside a checkout the package's version."""
+    command = ["git", "-C", str(checkout()), "describe", "--always", "--dirty", "--exclude", "*"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False) if checkout() else None
+    found = ended.stdout.strip() if ended else ""
+    return found or f"version-{_engine.__version__}"
