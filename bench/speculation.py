@@ -11,8 +11,9 @@ from statistics import geometric_mean, median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench import inputs, machine
+from bench import inputs
 from synapse_engine import _engine
+from synapse_engine.cli import machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +132,8 @@ def rows(options: argparse.Namespace) -> None:
 
 def passes(engine: _engine.Engine, tokens: Sequence[int], count: int = 16) -> float:
     """Seconds of a pass in a row of them: after a pause the first would be slower."""
-    queue, ends = _engine.EventQueue(), []
+    queue = _engine.EventQueue()
+    ends: list[float] = []
     for _ in range(count):
         engine.submit({"tokens": list(tokens), "task": "score"}, queue)
     while len(ends) < count:
