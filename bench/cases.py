@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from bench.work import Work
     from bench.worker import Worker
+    from synapse_engine.cli.account import Roofs
 
 # Token ids that are ordinary text in every model here.
 TOKENS = range(1000, 40000)
@@ -32,10 +33,17 @@ class Case:
     unit: str = "tok/s"
     higher_is_better: bool = True
     roof: Roof | None = None
-    # Bytes or operations for one token: times the figure, they are a share of the roof.
+    # Bytes or operations for one token.
     needed: Callable[[Work], float] | None = None
     # It starts from a long context, which peers keep from round to round.
     deep: bool = False
+
+    def share(self, value: float, work: Work, roofs: Roofs) -> float | None:
+        """How much of its roof a figure uses."""
+        if self.roof is None or self.needed is None:
+            return None
+        most = {"read": roofs.read_bytes_per_second, "int8": roofs.int8_operations_per_second}[self.roof]
+        return value * self.needed(work) / most
 
 
 def prompt(rng: random.Random, length: int) -> list[int]:

@@ -7,8 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.cases import Case, Roof
-    from bench.work import Work
+    from bench.cases import Roof
 
 OURS = "synapse"
 # Digits after the point, and of every figure in a record.
@@ -23,24 +22,33 @@ class Figure:
     case: str
     unit: str
     higher_is_better: bool = True
+    # What bounds it.
+    roof: Roof | None = None
     rounds: dict[str, list[float]] = field(default_factory=dict)
+    # How much of the roof each peer used in every round, as measured just before and after.
+    shares: dict[str, list[float]] = field(default_factory=dict)
     # Peers that cannot do it, and why.
     refused: dict[str, str] = field(default_factory=dict)
-    # What bounds it, and how much of that each peer uses.
-    roof: Roof | None = None
-    shares: dict[str, float] = field(default_factory=dict)
 
     def medians(self) -> dict[str, float]:
         """The middle round of each peer."""
         return {peer: median(values) for peer, values in self.rounds.items() if values}
 
+    def share(self) -> dict[str, float]:
+        """The middle one of each peer's shares of the roof."""
+        return {peer: median(values) for peer, values in self.shares.items() if values}
+
     def ratio(self) -> float | None:
-        """How many times better than the best other peer this engine is; None with nothing to compare."""
-        middle = self.medians()
-        ours = middle.pop(OURS, None)
-        if ours is None or not middle:
+        """How many times better than the best other peer this engine is; None with nothing to compare.
+
+        The median of what each round says: its measurements are neighbours in time, and a machine's speed can change.
+        """
+        others = {peer: value for peer, value in self.medians().items() if peer != OURS}
+        if OURS not in self.medians() or not others:
             return None
-        return ours / max(middle.values()) if self.higher_is_better else min(middle.values()) / ours
+        best = max(others, key=lambda peer: others[peer] if self.higher_is_better else -others[peer])
+        pairs = zip(self.rounds[OURS], self.rounds[best], strict=False)
+        return median(ours / its if self.higher_is_better else its / ours for ours, its in pairs)
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
@@ -53,7 +61,7 @@ class Figure:
             "medians": rounded(self.medians()),
             "ratio_to_best_peer": None if ratio is None else round(ratio, KEPT),
             "roof": self.roof,
-            "share_of_roof": rounded(self.shares),
+            "share_of_roof": rounded(self.share()),
             "rounds": {peer: [round(value, KEPT) for value in values] for peer, values in self.rounds.items()},
             "refused": self.refused,
         }
@@ -62,14 +70,6 @@ class Figure:
 def rounded(values: dict[str, float]) -> dict[str, float]:
     """As many digits as a record keeps."""
     return {name: round(value, KEPT) for name, value in values.items()}
-
-
-def bound(figure: Figure, case: Case, work: Work, roofs: dict[str, float]) -> None:
-    """Enters what share of its roof every peer uses."""
-    if case.roof and case.needed:
-        figure.roof = case.roof
-        needed = case.needed(work) / roofs[case.roof]
-        figure.shares = {peer: value * needed for peer, value in figure.medians().items()}
 
 
 def relative(figure: Figure, one: Figure, name: str) -> Figure:
@@ -85,7 +85,8 @@ def table(figures: list[Figure], peers: list[str]) -> str:
     for figure in figures:
         middle, ratio = figure.medians(), figure.ratio()
         cells = [f"{middle[peer]:.{SHOWN}f}" if peer in middle else "-" for peer in peers]
-        share = f"{100 * figure.shares[OURS]:.0f} % {figure.roof}" if OURS in figure.shares else "-"
+        used = figure.share().get(OURS)
+        share = "-" if used is None else f"{100 * used:.0f} % {figure.roof}"
         rows.append([figure.model, figure.case, figure.unit, *cells, "-" if ratio is None else f"{ratio:.2f}x", share])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -7,22 +7,18 @@ import os
 import random
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from bench import compare, inputs, report
 from bench.cases import CASES, PASSES, Case, pass_name, prompt
 from bench.peers import PEERS, USUAL
 from bench.report import Figure
 from bench.start import COLD_START, PEAK_MEMORY, start
-from bench.work import work_of
+from bench.work import Work, work_of
 from bench.worker import PeerError, Worker
-from synapse_engine import _engine
 from synapse_engine.cli import machine, records
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from synapse_engine.cli.account import Roofs, measure_roofs
 
 START = "start"
 CASE_NAMES = [case.name for case in CASES] + [START]
@@ -46,7 +42,7 @@ class Run:
     peers: list[str]
     cases: list[str]
     versions: dict[str, str] = field(default_factory=dict)
-    roofs: dict[str, float] = field(default_factory=dict)
+    roofs: Roofs | None = None
     figures: list[Figure] = field(default_factory=list)
 
     @property
@@ -54,12 +50,11 @@ class Run:
         """Rounds of every case."""
         return int(self.options.rounds or (2 if self.options.quick else 5))
 
-    def measure_roofs(self) -> None:
-        """The best of all times counts: whatever else the machine does can only lower them."""
-        found = _engine.roofs(self.options.threads)
-        fresh = {"read": found["read_bytes_per_second"], "int8": found["int8_operations_per_second"]}
-        self.roofs = {name: max(value, self.roofs.get(name, 0.0)) for name, value in fresh.items()}
-        note(f"at most {fresh['read'] / 1e9:.1f} GB/s read, {fresh['int8'] / 1e12:.2f} TOPS int8")
+    def measure_roofs(self) -> Roofs:
+        """What the machine can do now; the best of the whole run is kept."""
+        found = measure_roofs(self.options.threads)
+        self.roofs = found.best(self.roofs) if self.roofs else found
+        return found
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -90,7 +85,6 @@ def main() -> None:
     if busy := load_before > QUIET_LOAD:
         note(f"the machine is busy (load {load_before:.1f}): these figures compare nothing and will not be recorded")
     for name in options.model or (QUICK_MODELS if quick else inputs.NAMES):
-        run.measure_roofs()
         measure_model(run, name)
     finish(run, load_before, keep=not (options.no_record or busy))
 
@@ -100,15 +94,13 @@ def measure_model(run: Run, name: str) -> None:
     path = inputs.model_file(name)
     note(f"{name}: loading")
     wanted = [case for case in CASES if case.name in run.cases and (not case.deep or name.startswith(DEEP_MODELS))]
-    figures = {case.name: Figure(name, case.name, case.unit, case.higher_is_better) for case in wanted}
+    figures = {case.name: Figure(name, case.name, case.unit, case.higher_is_better, case.roof) for case in wanted}
+    work = work_of(path)
     with ExitStack() as stack:
         workers = opened(run, str(path), stack)
         for deep in (False, True):
             cases = [case for case in wanted if case.deep == deep]
-            measure_rounds(run, figures, cases, workers)
-    work = work_of(path)
-    for case in wanted:
-        report.bound(figures[case.name], case, work, run.roofs)
+            measure_rounds(run, work, figures, cases, workers)
     run.figures += figures.values()
     run.figures += relative_passes(figures)
     if START in run.cases:
@@ -129,14 +121,15 @@ def opened(run: Run, path: str, stack: ExitStack) -> dict[str, Worker]:
     return workers
 
 
-def measure_rounds(run: Run, figures: dict[str, Figure], cases: list[Case], workers: dict[str, Worker]) -> None:
+def measure_rounds(
+    run: Run, work: Work, figures: dict[str, Figure], cases: list[Case], workers: dict[str, Worker]
+) -> None:
     """Everyone's rounds of these cases, in turn."""
     rng = random.Random(6900)
     for turn in range(run.rounds):
         for case in cases:
-            figure = figures[case.name]
             for peer in rotated(list(workers), turn):
-                attempt(figure, peer, partial(case.measure, workers[peer], rng))
+                attempt(run, work, figures[case.name], case, (peer, workers[peer]), rng)
 
 
 def rotated(peers: list[str], turn: int) -> list[str]:
@@ -145,18 +138,24 @@ def rotated(peers: list[str], turn: int) -> list[str]:
     return peers[first:] + peers[:first]
 
 
-def attempt(figure: Figure, peer: str, measure: Callable[[], float]) -> None:
-    """One figure of one round."""
+def attempt(run: Run, work: Work, figure: Figure, case: Case, who: tuple[str, Worker], rng: random.Random) -> None:
+    """One figure of one round, with its share of the roof as measured before and after."""
+    peer, worker = who
     if peer in figure.refused:
         return
+    before = run.measure_roofs() if case.roof else None
     try:
-        value = measure()
+        value = case.measure(worker, rng)
     except PeerError as error:
         figure.refused[peer] = str(error)
         note(f"{figure.model}: {figure.case}: {peer} cannot: {error}")
         return
     figure.rounds.setdefault(peer, []).append(value)
-    note(f"{figure.model}: {figure.case}: {peer}: {value:.2f} {figure.unit} (load {load():.1f})")
+    share = case.share(value, work, before.mean(run.measure_roofs())) if before else None
+    if share is not None:
+        figure.shares.setdefault(peer, []).append(share)
+    of_roof = "" if share is None else f", {100 * share:.0f} % of {case.roof}"
+    note(f"{figure.model}: {figure.case}: {peer}: {value:.2f} {figure.unit}{of_roof} (load {load():.1f})")
 
 
 def relative_passes(figures: dict[str, Figure]) -> list[Figure]:
@@ -194,7 +193,7 @@ def finish(run: Run, load_before: float, *, keep: bool) -> None:
         "threads": run.options.threads,
         "load_before": round(load_before, 2),
         "versions": run.versions,
-        "roofs": run.roofs,
+        "roofs": asdict(run.roofs) if run.roofs else None,
         "figures": [figure.record() for figure in run.figures],
     }
     if last := records.newest(RECORD, records.default_folder()):

@@ -1,16 +1,20 @@
 """bench/: figures to ratios, shares and moves, and the work in a model, against counts by hand. Nothing is timed."""
 
+import random
 from pathlib import Path
 
 import pytest
-from bench import compare, report
+from bench import compare, report, run
 from bench.cases import CASES
 from bench.make_random_gguf import SHAPES, Shape, write_random_gguf
 from bench.quant_mix import MIXES
 from bench.report import Figure
 from bench.run import QUICK_CASES, QUICK_MODELS, QUICK_PEERS, arguments, rotated
 from bench.work import Work, work_of
+from bench.worker import PeerError
 from gguf import GGUFWriter
+
+from synapse_engine.cli.account import Roofs
 
 TINY = Shape(hidden=64, layers=2, heads=2, kv_heads=1, head_dim=32, ffn=96, vocab=320)
 # q and o (64, 64), k and v (32, 64), gate, up and down of 96 by 64.
@@ -50,12 +54,31 @@ def test_work_by_token():
     assert work.decode_bytes(96) == 7000 + 288
 
 
-def test_a_share_is_the_figure_times_what_it_needs():
+class Told:
+    """A worker that answers at once."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = list(seconds)
+
+    def call(self, *_: object) -> float:
+        if not self.seconds:
+            raise PeerError("tired")
+        return self.seconds.pop(0)
+
+
+def test_a_share_is_of_the_roofs_just_before_and_after(monkeypatch: pytest.MonkeyPatch):
+    roofs = [Roofs("portable", 1, read, 1.0) for read in (1e11, 3e11, 4e11, 4e11, 8e11)]
+    monkeypatch.setattr(run, "measure_roofs", lambda _: roofs.pop(0))
     case = next(case for case in CASES if case.name == "decode 128")
-    figure = Figure("m", case.name, case.unit, rounds={"synapse": [40.0, 50.0, 60.0], "other": [10.0]})
-    report.bound(figure, case, Work(0, 0, weight_bytes=10**9, kv_bytes=0), {"read": 1e11, "int8": 1.0})
-    assert figure.shares == {"synapse": pytest.approx(0.5), "other": pytest.approx(0.1)}
-    assert figure.roof == "read"
+    found = Figure("m", case.name, case.unit, roof=case.roof)
+    asked = run.Run(arguments(["--quick"]), [], [])
+    worker, work = Told(128 / 40, 128 / 50), Work(0, 0, weight_bytes=10**9, kv_bytes=0)
+    for _ in range(3):
+        run.attempt(asked, work, found, case, ("synapse", worker), random.Random(0))
+    assert found.rounds == {"synapse": [pytest.approx(40), pytest.approx(50)]}
+    assert found.shares == {"synapse": [pytest.approx(40 / 200), pytest.approx(50 / 400)]}
+    assert found.refused == {"synapse": "tired"}
+    assert asked.roofs == Roofs("portable", 1, 8e11, 1.0)
 
 
 def test_passes_are_held_against_the_same_rounds_of_one_row():
@@ -63,15 +86,23 @@ def test_passes_are_held_against_the_same_rounds_of_one_row():
     eight = Figure("m", "pass of 8", "ms", higher_is_better=False, rounds={"synapse": [15.0, 28.0], "other": [20.0]})
     found = report.relative(eight, one, "8 / 1")
     assert found.rounds == {"synapse": [1.5, 1.4], "other": [4.0]}
-    assert found.ratio() == pytest.approx(4.0 / 1.45)
+    assert found.ratio() == pytest.approx(4.0 / 1.5), "the other had one round"
+
+
+def test_the_ratio_is_that_of_neighbours_in_time():
+    rounds = {"synapse": [30.0, 60.0, 61.0], "slow": [5.0, 10.0, 10.0], "fast": [15.0, 30.0, 15.5]}
+    assert Figure("m", "decode", "tok/s", rounds=rounds).ratio() == pytest.approx(2.0)
+    assert Figure("m", "pass", "ms", higher_is_better=False, rounds=rounds).ratio() == pytest.approx(1 / 6)
+    assert Figure("m", "decode", "tok/s", rounds={"synapse": [1.0]}).ratio() is None
+    assert Figure("m", "decode", "tok/s", rounds={"fast": [1.0]}).ratio() is None
 
 
 def figure(
     value: float, peer: float, *, spread: float = 0.0, higher: bool = True, share: float | None = None
 ) -> Figure:
-    rounds = {"synapse": [value * (1 - spread), value, value * (1 + spread)], "other": [peer]}
-    shares = {} if share is None else {"synapse": share}
-    return Figure("m", "decode", "tok/s", higher, rounds=rounds, shares=shares)
+    rounds = {"synapse": [value * (1 - spread), value, value * (1 + spread)], "other": [peer] * 3}
+    shares = {} if share is None else {"synapse": [share]}
+    return Figure("m", "decode", "tok/s", higher, "read", rounds, shares)
 
 
 def moves(old: Figure, new: Figure) -> list[compare.Move]:

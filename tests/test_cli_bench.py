@@ -1,6 +1,7 @@
 """`synapse bench`: what it prints and writes for a tiny model, and its arithmetic. No speed is asserted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,9 @@ def test_the_record_adds_up(model: Path, tmp_path: Path) -> None:
         assert all(values.seconds > 0 for name, values in spent.items() if name not in ("draft", "rest"))
         decode = Account({n: Spent(**values) for n, values in each["decode_account"]["operations"].items()}).total
         steps, rest = divmod(decode.multiply_adds, 2 * (LAYERS + 400 * 64))
+        # Whole steps of both streams; all but the first, unless so small a model is done before anyone looks.
         assert rest == 0
-        assert 1 <= steps <= 7
+        assert steps <= 7
 
 
 def test_only_the_roofs(home: Path) -> None:
@@ -91,11 +93,19 @@ def test_roofs_are_measured() -> None:
 
 
 def test_shares() -> None:
-    spent = Spent(seconds=2.0, multiply_adds=10**9, bytes=10**9)
-    assert spent.share_of_read(ROOFS) == pytest.approx(0.5)
-    assert spent.share_of_int8(ROOFS) == pytest.approx(0.5)
-    assert Spent(0.0, 1, 1).share_of_read(ROOFS) is None
-    assert Spent(0.0, 1, 1).share_of_int8(ROOFS) is None
+    spent = Spent(seconds=2.0, multiply_adds=10**9, bytes=10**9).under(ROOFS)
+    assert (spent.share_of_read, spent.share_of_int8) == (pytest.approx(0.5), pytest.approx(0.5))
+    faster = replace(ROOFS, read_bytes_per_second=3e9)
+    both = spent + Spent(seconds=2.0, bytes=10**9).under(faster)
+    assert both.share_of_read == pytest.approx(2 / 8), "each time under its own roof"
+    unmeasured = Spent(0.0, 1, 1).under(ROOFS)
+    assert (unmeasured.share_of_read, unmeasured.share_of_int8) == (None, None)
+
+
+def test_the_best_and_the_mean_of_roofs() -> None:
+    other = replace(ROOFS, read_bytes_per_second=3e9, int8_operations_per_second=1e9)
+    assert ROOFS.best(other) == replace(ROOFS, read_bytes_per_second=3e9)
+    assert ROOFS.mean(other) == replace(ROOFS, read_bytes_per_second=2e9, int8_operations_per_second=1.5e9)
 
 
 def test_accounts_add_and_subtract() -> None:

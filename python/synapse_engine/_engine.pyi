@@ -140,7 +140,7 @@ def doctor() -> dict[str, Any]:
     """CPU, kernel set (none, and the problem, if the one forced cannot run), threads, memory."""
 
 def roofs(threads: int | None = None) -> dict[str, Any]:
-    """Measures, in about a second, what the machine can do at most: ``read_bytes_per_second`` (memory) and
+    """Measures, in about half a second, what the machine can do at most: ``read_bytes_per_second`` (memory) and
     ``int8_operations_per_second`` (multiplications and additions counted apart), with ``kernels`` and ``threads``.
     """
 

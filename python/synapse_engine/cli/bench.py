@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,27 +71,26 @@ def command(
 
     Prompts are random words, different in every request, so that nothing comes from the prefix cache. With several
     requests at once, speeds are totals over all of them. Prefill is held against the peak of 8-bit arithmetic, decode
-    against the read bandwidth; both are measured in the same run.
+    against the read bandwidth; both are measured before and after.
     """
     options = LoadOptions(**load)
     if roof:
         _show_roofs(measure_roofs(options.threads), as_json)
         return
     chosen = choose(model, offline=offline)
-    note("measuring the machine ...")
-    roofs = measure_roofs(options.threads)
     note(f"loading {chosen.name} ...")
     cases = [Case(prompt, tokens, count) for count in streams for prompt in prompts]
     info, results = measure(chosen, options, cases, rounds, note)
+    roofs = reduce(Roofs.best, [result.roofs for result in results])
     record = {"model": chosen.name, "info": info, "roofs": asdict(roofs), "results": [_record(r) for r in results]}
     if as_json:
         print_json(record)
     else:
         click.echo(f"{chosen.name}: {info['quant']}, {info['kernels']}, {info['threads']} threads")
         _show_roofs(roofs, as_json)
-        _show_speeds(results, roofs)
+        _show_speeds(results)
         for result in results:
-            _show_operations(result, roofs)
+            _show_operations(result)
     if not no_record:
         path = records.save("model", record, folder or records.default_folder(), chosen.name)
         note(f"record: {path}")
@@ -104,26 +104,26 @@ def _show_roofs(roofs: Roofs, as_json: bool) -> None:
     click.echo(f"at most: {read:.1f} GB/s read, {peak:.2f} TOPS int8 ({roofs.kernels}, {roofs.threads} threads)")
 
 
-def _show_speeds(results: list[Result], roofs: Roofs) -> None:
+def _show_speeds(results: list[Result]) -> None:
     headings = [
         "PROMPT", "TOKENS", "AT ONCE", "PREFILL tok/s", "OF int8", "DECODE tok/s", "OF READ", "FIRST TOKEN ms"
     ]  # fmt: skip
     click.echo()
-    print_table(headings, [_speeds(result, roofs) for result in results], right=range(len(headings)))
+    print_table(headings, [_speeds(result) for result in results], right=range(len(headings)))
 
 
-def _speeds(result: Result, roofs: Roofs) -> list[str]:
+def _speeds(result: Result) -> list[str]:
     case = result.case
     prefill, decode = result.account(_prefill).total, result.account(_decode).total
     return [
         str(case.prompt), str(case.tokens), str(case.streams),
-        f"{result.median(lambda each: each.prefill):.1f}", _percent(prefill.share_of_int8(roofs)),
-        f"{result.median(lambda each: each.decode):.1f}", _percent(decode.share_of_read(roofs)),
+        f"{result.median(lambda each: each.prefill):.1f}", _percent(prefill.share_of_int8),
+        f"{result.median(lambda each: each.decode):.1f}", _percent(decode.share_of_read),
         f"{1000 * result.median(lambda each: each.first_token_seconds):.0f}",
     ]  # fmt: skip
 
 
-def _show_operations(result: Result, roofs: Roofs) -> None:
+def _show_operations(result: Result) -> None:
     """Share of the time of each operation, and what it makes of its roof."""
     case = result.case
     click.echo(f"\nWhere the time goes, prompt {case.prompt}, {case.streams} at once:")
@@ -135,9 +135,9 @@ def _show_operations(result: Result, roofs: Roofs) -> None:
         rows.append([
             name,
             _percent(spent.seconds / whole_prefill if whole_prefill else None),
-            _percent(spent.share_of_int8(roofs) if spent.multiply_adds else None),
+            _percent(spent.share_of_int8 if spent.multiply_adds else None),
             _percent(later.seconds / whole_decode if whole_decode else None),
-            _percent(later.share_of_read(roofs) if later.bytes else None),
+            _percent(later.share_of_read if later.bytes else None),
         ])  # fmt: skip
     print_table(["OPERATION", "PREFILL", "OF int8", "DECODE", "OF READ"], rows, right=range(1, 5))
 

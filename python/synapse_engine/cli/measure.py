@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine import _engine
-from synapse_engine.cli.account import Account
+from synapse_engine.cli.account import Account, Roofs, measure_roofs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,8 @@ class Round:
     prefill_account: Account
     decode_account: Account
     """Of the steps in which every stream decoded."""
+    roofs: Roofs
+    """The best of those measured before, between and after."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Result:
     def median(self, figure: Callable[[Round], float]) -> float:
         """The middle one of all rounds."""
         return median(figure(each) for each in self.rounds)
+
+    @property
+    def roofs(self) -> Roofs:
+        """The best of all rounds."""
+        return reduce(Roofs.best, [each.roofs for each in self.rounds])
 
     def account(self, phase: Callable[[Round], Account]) -> Account:
         """All rounds together."""
@@ -85,12 +92,23 @@ def measure(
 
 
 def _round(engine: _engine.Engine, case: Case, words: random.Random) -> Round:
+    threads = engine.info()["threads"]
+    # What other machines on the same host leave of its memory changes all the time, here by half within seconds.
+    first = measure_roofs(threads)
     before = Account.of(engine.stats())
     firsts = [usage["first_token_seconds"] for usage in _Requests(engine, case, 1, words).finish()]
-    after_prefill = Account.of(engine.stats())
+    prefilling = Account.of(engine.stats()) - before
+    between = measure_roofs(threads)
     decode, decoding = _decode(engine, case, words)
-    prefill = case.prompt * case.streams / max(firsts)
-    return Round(prefill, decode, median(firsts), after_prefill - before, decoding)
+    last = measure_roofs(threads)
+    return Round(
+        prefill=case.prompt * case.streams / max(firsts),
+        decode=decode,
+        first_token_seconds=median(firsts),
+        prefill_account=prefilling.under(first.mean(between)),
+        decode_account=decoding.under(between.mean(last)),
+        roofs=first.best(between).best(last),
+    )
 
 
 def _decode(engine: _engine.Engine, case: Case, words: random.Random) -> tuple[float, Account]:

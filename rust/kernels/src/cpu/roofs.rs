@@ -8,7 +8,7 @@ use crate::roof;
 /// Far larger than any cache.
 const BUFFER: usize = 512 << 20;
 /// Bytes that a thread reads at a time.
-const READ_CHUNK: usize = 1 << 20;
+const READ_CHUNK: usize = 4 << 20;
 /// Steps of the loop of dot operations that a thread does at a time: some tens of microseconds.
 const DOT_STEPS: usize = 10_000;
 const DOT_CHUNKS_PER_THREAD: usize = 64;
@@ -17,14 +17,14 @@ const ROUNDS: usize = 12;
 /// The limits of a machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Roofs {
-    /// Bytes that can be read from memory, in one long stream per thread.
+    /// Bytes that can be read from memory, in long streams.
     pub read_bytes_per_second: f64,
     /// Multiplications and additions of 8-bit integers, counted apart, in registers.
     pub int8_operations_per_second: f64,
 }
 
 impl Cpu {
-    /// Measures both roofs; takes about a second and half a gigabyte of memory.
+    /// Measures both roofs; takes about half a second and half a gigabyte of memory.
     pub fn roofs(&self) -> Roofs {
         Roofs { read_bytes_per_second: self.read_speed(), int8_operations_per_second: self.dot_speed() }
     }
