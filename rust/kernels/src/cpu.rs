@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use crate::{
     Activations, Matrix,
-    activations::GROUP,
+    activations::{GROUP, PANEL},
     pool::Pool,
     set::{self, KernelSet},
 };
@@ -104,32 +104,29 @@ impl Cpu {
         let float = for_.iter().any(|matrix| matrix.format().is_float());
         let quantized = for_.iter().any(|matrix| !matrix.format().is_float());
         out.reshape(rows, cols, float, quantized);
-        let groups = out.groups();
         let values = Rows::new(&mut out.values, cols);
-        let codes = Rows::new(&mut out.codes, groups * GROUP);
-        let sums = Rows::new(&mut out.sums, groups);
-        self.for_rows(rows, &|row| {
+        let panels = Rows::new(&mut out.panels, cols.div_ceil(GROUP));
+        self.for_each(rows.div_ceil(PANEL), rows >= ROWS_WORTH_SPLITTING, &|panel| {
             ROW.with_borrow_mut(|scratch| {
                 scratch.resize(cols, 0.0);
-                write(row, scratch);
-                if float {
-                    // SAFETY: each row is visited by one thread, once.
-                    unsafe { values.row(row) }.copy_from_slice(scratch);
-                }
-                if quantized {
-                    // SAFETY: each row is visited by one thread, once.
-                    unsafe { self.set.quantize(scratch, codes.row(row), sums.row(row)) };
+                for row in panel * PANEL..rows.min((panel + 1) * PANEL) {
+                    write(row, scratch);
+                    if float {
+                        // SAFETY: each row is visited by one thread, once.
+                        unsafe { values.row(row) }.copy_from_slice(scratch);
+                    }
+                    if quantized {
+                        // SAFETY: each panel is visited by one thread, once.
+                        self.set.quantize(scratch, unsafe { panels.row(panel) }, row % PANEL);
+                    }
                 }
             });
         });
     }
 
-    fn for_rows(&self, rows: usize, job: &(dyn Fn(usize) + Sync)) {
-        if rows < ROWS_WORTH_SPLITTING {
-            (0..rows).for_each(job);
-        } else {
-            self.pool.run(rows, job);
-        }
+    /// Calls `job` with `0..count`, on all threads where that is worth while.
+    fn for_each(&self, count: usize, worth_splitting: bool, job: &(dyn Fn(usize) + Sync)) {
+        if worth_splitting { self.pool.run(count, job) } else { (0..count).for_each(job) }
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 // SAFETY of every block in this file: loads and stores stay inside the slices given; the caller vouches for the instruction set.
 use crate::{
-    activations::{GROUP, GroupSums},
+    activations::{GROUP, PanelGroup, Scaling},
     simd::{LANES, Simd, exp},
 };
 
@@ -68,35 +68,28 @@ pub unsafe fn silu_mul<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Quantizes a row to 8 bits with a scale per 16 values: `code = round(x * 127 / max|x|)`.
-///
-/// `codes` has a whole number of groups, `sums` one entry for each.
+/// Quantizes row `row` of a panel to 8 bits: `code = round(x / (scale * 2^shift))`.
 ///
 /// # Safety
-/// As [`Simd`].
+/// As [`Simd`]; `panel` must have a group for every 32 values of `x`, and `row` must be below [`PANEL`].
+///
+/// [`PANEL`]: crate::activations::PANEL
 #[inline(always)]
-pub unsafe fn quantize<S: Simd>(x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]) {
+pub unsafe fn quantize<S: Simd>(x: &[f32], panel: &mut [PanelGroup], row: usize) {
     unsafe {
-        for (group, (codes, sums)) in codes.chunks_exact_mut(GROUP).zip(sums).enumerate() {
-            let at = group * GROUP;
-            let first = lanes::<S>(x, at.min(x.len()));
-            let second = lanes::<S>(x, (at + LANES).min(x.len()));
-            let (first, first_scale) = codes_of::<S>(first);
-            let (second, second_scale) = codes_of::<S>(second);
-            S::store_i8(first, codes.as_mut_ptr());
-            S::store_i8(second, codes.as_mut_ptr().add(LANES));
-            *sums = GroupSums::new([first_scale, second_scale], [S::sum_i32(first), S::sum_i32(second)]);
+        for (index, group) in panel.iter_mut().enumerate() {
+            let at = index * GROUP;
+            let halves = [lanes::<S>(x, at.min(x.len())), lanes::<S>(x, (at + LANES).min(x.len()))];
+            let largest = [S::largest(S::abs(halves[0])), S::largest(S::abs(halves[1]))];
+            let scaling = Scaling::covering(largest);
+            let mut sums = [0; 2];
+            for half in 0..2 {
+                let codes = S::round(S::mul(halves[half], S::splat(scaling.inverse(half))));
+                S::store_i8(codes, group[row].codes.as_mut_ptr().add(half * LANES));
+                sums[half] = S::sum_i32(codes);
+            }
+            group[row].describe(scaling, sums);
         }
-    }
-}
-
-/// Sixteen codes and their scale.
-#[inline(always)]
-unsafe fn codes_of<S: Simd>(values: S::F32) -> (S::I32, f32) {
-    unsafe {
-        let largest = S::largest(S::abs(values));
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        (S::round(S::mul(values, S::splat(inverse))), largest / 127.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A kernel set: every kernel compiled for one instruction set, behind one interface, chosen once. Knows no threads.
 use crate::{
     Format,
-    activations::GroupSums,
+    activations::PanelGroup,
     attention::{Head, Queries},
     gemm::{Rows, Sink, expanded},
 };
@@ -39,7 +39,8 @@ pub(crate) trait KernelSet: Send + Sync {
     );
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
     fn silu_mul(&self, gate: &[f32], up: &[f32], out: &mut [f32]);
-    fn quantize(&self, x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]);
+    /// See [`rows::quantize`]; `row` is below [`PANEL`](crate::activations::PANEL).
+    fn quantize(&self, x: &[f32], panel: &mut [PanelGroup], row: usize);
     fn rope(&self, head: &mut [f32], cos: &[f32], sin: &[f32]);
     /// See [`crate::attention::attend`].
     unsafe fn attend(&self, queries: &Queries, head: &Head);
@@ -49,9 +50,10 @@ pub(crate) trait KernelSet: Send + Sync {
     fn read(&self, bytes: &[u8]) -> u8;
 }
 
-/// Compiles every kernel for an instruction set. The attribute is `target_feature`, or nothing for the baseline.
+/// Compiles every kernel for an instruction set: its name, the tiles and rows whose sums its registers hold, and the
+/// attribute `target_feature`, or nothing for the baseline.
 macro_rules! kernel_set {
-    ($isa:ty, $name:literal, $(#[$feature:meta])?) => {
+    ($isa:ty, $name:literal, $tiles:literal x $rows:literal, $(#[$feature:meta])?) => {
         const _: () = {
             type Isa = $isa;
 
@@ -69,7 +71,7 @@ macro_rules! kernel_set {
                 sinks: [Sink; TILES],
             ) {
                 // SAFETY: passed on to the caller.
-                unsafe { gemm::expanded::tiles::<Isa, P>(scratch, tiles, rows, count, sinks) }
+                unsafe { gemm::expanded::tiles::<Isa, P, $tiles, $rows>(scratch, tiles, rows, count, sinks) }
             }
             $(#[$feature])?
             unsafe fn float<W: Float>(tile: *const u8, x: *const f32, cols: usize, first: usize, n: usize, sink: Sink) {
@@ -87,9 +89,9 @@ macro_rules! kernel_set {
                 unsafe { rows::silu_mul::<Isa>(gate, up, out) }
             }
             $(#[$feature])?
-            unsafe fn quantize(x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]) {
+            unsafe fn quantize(x: &[f32], panel: &mut [PanelGroup], row: usize) {
                 // SAFETY: passed on to the caller.
-                unsafe { rows::quantize::<Isa>(x, codes, sums) }
+                unsafe { rows::quantize::<Isa>(x, panel, row) }
             }
             $(#[$feature])?
             unsafe fn rope(head: &mut [f32], cos: &[f32], sin: &[f32]) {
@@ -181,9 +183,10 @@ macro_rules! kernel_set {
                     // SAFETY: see above.
                     unsafe { silu_mul(gate, up, out) }
                 }
-                fn quantize(&self, x: &[f32], codes: &mut [i8], sums: &mut [GroupSums]) {
+                /// See [`rows::quantize`]; `row` is below [`PANEL`](crate::activations::PANEL).
+    fn quantize(&self, x: &[f32], panel: &mut [PanelGroup], row: usize) {
                     // SAFETY: see above.
-                    unsafe { quantize(x, codes, sums) }
+                    unsafe { quantize(x, panel, row) }
                 }
                 fn rope(&self, head: &mut [f32], cos: &[f32], sin: &[f32]) {
                     // SAFETY: see above.
@@ -227,7 +230,7 @@ mod sets {
     use crate::simd::{Neon, NeonDotprod, NeonI8mm};
     use crate::{
         Format,
-        activations::GroupSums,
+        activations::PanelGroup,
         attention::{self, Element, Head, Queries},
         gemm::{
             self, Rows, Sink,
@@ -240,21 +243,22 @@ mod sets {
         simd::Portable,
     };
 
-    kernel_set!(Portable, "portable",);
+    kernel_set!(Portable, "portable", 1 x 1,);
     #[cfg(target_arch = "aarch64")]
-    kernel_set!(Neon, "neon", #[target_feature(enable = "neon")]);
+    kernel_set!(Neon, "neon", 1 x 2, #[target_feature(enable = "neon")]);
     #[cfg(target_arch = "aarch64")]
-    kernel_set!(NeonDotprod, "neon-dotprod", #[target_feature(enable = "neon,dotprod")]);
+    kernel_set!(NeonDotprod, "neon-dotprod", 1 x 2, #[target_feature(enable = "neon,dotprod")]);
     #[cfg(target_arch = "aarch64")]
-    kernel_set!(NeonI8mm, "neon-i8mm", #[target_feature(enable = "neon,i8mm")]);
+    kernel_set!(NeonI8mm, "neon-i8mm", 1 x 2, #[target_feature(enable = "neon,i8mm")]);
     #[cfg(target_arch = "x86_64")]
-    kernel_set!(Avx2, "x86-avx2", #[target_feature(enable = "avx2,fma,f16c")]);
+    kernel_set!(Avx2, "x86-avx2", 1 x 2, #[target_feature(enable = "avx2,fma,f16c")]);
     #[cfg(target_arch = "x86_64")]
-    kernel_set!(AvxVnni, "x86-avx-vnni", #[target_feature(enable = "avxvnni,avx2,fma,f16c")]);
+    kernel_set!(AvxVnni, "x86-avx-vnni", 1 x 2, #[target_feature(enable = "avxvnni,avx2,fma,f16c")]);
     #[cfg(target_arch = "x86_64")]
     kernel_set!(
         Avx512Vnni,
         "x86-avx512-vnni",
+        2 x 4,
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
     );
 }

@@ -55,7 +55,7 @@ impl Cpu {
         let places = places(segments);
         let angles = |position: usize| (&cos[position * half..][..half], &sin[position * half..][..half]);
         let q = Rows::new(q, heads * dim);
-        self.for_rows(rows, &|row| {
+        self.for_each(rows, rows >= ROWS_WORTH_SPLITTING, &|row| {
             let (cos, sin) = angles(places[row].0);
             // SAFETY: each row is visited by one thread, once.
             unsafe { q.row(row) }.chunks_exact_mut(dim).for_each(|head| self.set.rope(head, cos, sin));
@@ -72,11 +72,7 @@ impl Cpu {
                 kv::store(&shape, to, position % PAGE_TOKENS, key, &v[row * kv_width + head * dim..][..dim]);
             }
         };
-        if rows < ROWS_WORTH_SPLITTING {
-            (0..shape.kv_heads).for_each(store_head);
-        } else {
-            self.pool.run(shape.kv_heads, &store_head);
-        }
+        self.for_each(shape.kv_heads, rows >= ROWS_WORTH_SPLITTING, &store_head);
     }
 
     /// Causal attention with grouped queries: `out` (rows, heads * head_dim) = softmax(q k^T / sqrt(head_dim)) v.
@@ -91,11 +87,7 @@ impl Cpu {
         let out = Rows::new(out, shape.head_dim);
         let work: usize = segments.iter().map(|s| (s.start + s.rows) * s.rows).sum::<usize>() * heads;
         let run = |index: usize| self.attend(q, heads, &segments[items[index].segment], layer, &items[index], &out);
-        if work < WORK_WORTH_SPLITTING {
-            (0..items.len()).for_each(run);
-        } else {
-            self.pool.run(items.len(), &run);
-        }
+        self.for_each(items.len(), work >= WORK_WORTH_SPLITTING, &run);
     }
 
     fn attend(

@@ -127,7 +127,7 @@ impl Task<'_> {
 }
 
 fn rows(activations: &Activations) -> gemm::Rows {
-    gemm::Rows { codes: activations.codes.as_ptr(), sums: activations.sums.as_ptr(), groups: activations.groups() }
+    gemm::Rows { panels: activations.panels.as_ptr(), groups: activations.groups() }
 }
 
 fn tasks<'a>(activations: &Activations, jobs: &'a mut [MatmulJob]) -> Vec<Task<'a>> {
@@ -153,6 +153,7 @@ fn check(activations: &Activations, job: &MatmulJob) {
     assert_eq!(matrix.cols(), cols, "a matrix of {} columns meets activations of {cols}", matrix.cols());
     assert_eq!(job.out.len(), rows * matrix.rows(), "output of {rows} rows by {}", matrix.rows());
     assert!(job.bias.is_none_or(|bias| bias.len() == matrix.rows()), "bias of {} weight rows", matrix.rows());
-    let ready = if matrix.format().is_float() { !activations.values.is_empty() } else { !activations.codes.is_empty() };
+    let ready =
+        if matrix.format().is_float() { !activations.values.is_empty() } else { !activations.panels.is_empty() };
     assert!(ready || rows == 0, "activations were not prepared for {}", matrix.format());
 }

@@ -1,7 +1,8 @@
 //! Few rows: packed weights are unpacked in registers, once for up to eight rows. Memory bandwidth is the limit.
-use super::{Rows, Sink, accumulate, add_minimum};
+use super::{Rows, Sink, add_group};
 use crate::{
-    packed::{Chunks, Codes, Packed, Values, Walk},
+    activations::PANEL,
+    packed::{Codes, Packed, Walk},
     simd::{LANES, Simd},
 };
 
@@ -21,7 +22,7 @@ macro_rules! for_each_row {
     };
 }
 
-/// One tile times `count` rows from `first` on, `count <= R`; the surplus repeats the last row and is dropped.
+/// One tile times `count` rows from `first` on, which begins a panel; `count <= R`, and all panels of `R` rows must exist.
 ///
 /// # Safety
 /// As [`Simd`]; the tile must hold `rows.groups` groups, the rows must exist, `sink` must be writable for them.
@@ -41,8 +42,10 @@ pub unsafe fn tile<S: Simd, P: Packed, const R: usize>(
             let (weights, codes) = walk.next(group);
             let chunks = P::Codes::chunks::<S>(codes);
             for_each_row!(r in R => {
-                let row = first + r.min(count - 1);
-                acc[r] = add_group::<S, P>(acc[r], &chunks, &weights, rows, row, group);
+                let x = &rows.group(first + r, group)[r % PANEL];
+                let codes = x.codes.as_ptr();
+                let int = [dots::<S, P>(&chunks[..4], codes), dots::<S, P>(&chunks[4..], codes.add(LANES))];
+                acc[r] = add_group::<S, P>(acc[r], int, &weights, x);
             });
         }
         // Indexed by constants only, the sums stay in registers until here.
@@ -54,26 +57,7 @@ pub unsafe fn tile<S: Simd, P: Packed, const R: usize>(
     }
 }
 
-/// `acc` plus one group of one row.
-#[inline(always)]
-unsafe fn add_group<S: Simd, P: Packed>(
-    acc: S::F32,
-    chunks: &Chunks<S>,
-    weights: &Values<S>,
-    rows: Rows,
-    row: usize,
-    group: usize,
-) -> S::F32 {
-    // SAFETY: as the caller of `tile` vouches.
-    unsafe {
-        let (codes, sums) = (rows.codes(row, group), rows.sums(row, group));
-        let first = dots::<S, P>(&chunks[..4], codes);
-        let second = dots::<S, P>(&chunks[4..], codes.add(16));
-        let acc = accumulate::<S>(acc, first, weights, sums, 0);
-        add_minimum::<S, P>(accumulate::<S>(acc, second, weights, sums, 1), weights, sums)
-    }
-}
-
+/// The integer sum of one half of a group.
 #[inline(always)]
 unsafe fn dots<S: Simd, P: Packed>(chunks: &[S::Codes], codes: *const i8) -> S::I32 {
     // SAFETY: no memory is touched.

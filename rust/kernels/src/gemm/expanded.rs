@@ -1,146 +1,178 @@
-//! Many rows: two tiles are unpacked once into a buffer that stays in the cache, then meet the rows six at a time, which
-//! fills the registers. Arithmetic is the limit.
-use super::{Rows, Sink, accumulate, add_minimum};
+//! Many rows: a stretch of two tiles is unpacked once into a buffer that stays in the nearest cache, then meets all rows;
+//! then the next stretch. Sums wait in a second buffer meanwhile. Arithmetic is the limit.
+use super::{Rows, Sink, add_group};
 use crate::{
-    packed::{Codes, Packed, Values, Walk},
+    activations::{PANEL, PanelGroup},
+    packed::{Codes, Packed, Scales, Values, Walk},
     simd::{LANES, Simd},
 };
 
-/// Rows that share one pass over the buffer.
-pub const ROWS: usize = 6;
-/// Tiles that share one pass over the activations.
+/// Tiles unpacked at a time.
 pub const TILES: usize = 2;
+/// Groups unpacked at a time: with the rows of a panel they fit 48 KiB.
+const STRETCH: usize = 16;
+/// Chunks in half a group.
+const HALF: usize = 4;
 
-const CODE_BYTES: usize = 512;
-/// d and m of both halves.
-const SCALE_VALUES: usize = 4 * LANES;
+/// A group of a tile, a byte to each code.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Expanded {
+    codes: [[u8; 64]; 2 * HALF],
+    d: [[f32; LANES]; 2],
+    m: [[f32; LANES]; 2],
+}
 
-/// Unpacked tiles; one per thread, reused.
-#[derive(Default)]
+/// The sums of a panel of rows for both tiles.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Sums([[[f32; LANES]; PANEL]; TILES]);
+
+/// Buffers of a thread, reused.
 pub struct Scratch {
-    codes: Vec<u8>,
-    scales: Vec<f32>,
+    groups: Box<[[Expanded; TILES]; STRETCH]>,
+    /// One for each panel.
+    sums: Vec<Sums>,
 }
 
-impl Scratch {
-    fn reserve(&mut self, groups: usize) {
-        self.codes.resize((TILES * groups * CODE_BYTES).max(self.codes.len()), 0);
-        self.scales.resize((TILES * groups * SCALE_VALUES).max(self.scales.len()), 0.0);
-    }
-
-    #[inline(always)]
-    unsafe fn expand<S: Simd, P: Packed>(&mut self, slot: usize, tile: *const u8, groups: usize) {
-        // SAFETY: `reserve` made room for `TILES * groups` groups; the caller vouches for the tile.
-        unsafe {
-            let mut walk = Walk::<S, P>::new(tile);
-            for group in 0..groups {
-                let (values, codes) = walk.next(group);
-                let to = self.codes.as_mut_ptr().add((group * TILES + slot) * CODE_BYTES);
-                for (c, &chunk) in P::Codes::chunks::<S>(codes).iter().enumerate() {
-                    S::store_codes(chunk, to.add(64 * c));
-                }
-                let to = self.scales.as_mut_ptr().add((group * TILES + slot) * SCALE_VALUES);
-                for (i, value) in [values.d[0], values.d[1], values.m[0], values.m[1]].into_iter().enumerate() {
-                    S::store(value, to.add(LANES * i));
-                }
-            }
-        }
+impl Default for Scratch {
+    fn default() -> Self {
+        let zero = Expanded { codes: [[0; 64]; 2 * HALF], d: [[0.0; LANES]; 2], m: [[0.0; LANES]; 2] };
+        Self { groups: Box::new([[zero; TILES]; STRETCH]), sums: Vec::new() }
     }
 }
 
-#[inline(always)]
-unsafe fn scales<S: Simd>(at: *const f32) -> Values<S> {
-    // SAFETY: `expand` wrote SCALE_VALUES values there.
-    unsafe {
-        Values { d: [S::load(at), S::load(at.add(LANES))], m: [S::load(at.add(2 * LANES)), S::load(at.add(3 * LANES))] }
-    }
-}
-
-/// Two tiles (the second may repeat the first, then `sinks[1].lanes` is 0) times `count` rows.
+/// Two tiles (the second may repeat the first, then `sinks[1].lanes` is 0) times `count` rows from row 0 on. `T` tiles by `R`
+/// rows are computed at a time: as many as the registers hold.
 ///
 /// # Safety
 /// As [`Simd`]; the tiles must hold `rows.groups` groups, the rows must exist, the sinks must be writable for them.
 #[inline(always)]
-pub unsafe fn tiles<S: Simd, P: Packed>(
+pub unsafe fn tiles<S: Simd, P: Packed, const T: usize, const R: usize>(
     scratch: &mut Scratch,
     tiles: [*const u8; TILES],
     rows: Rows,
     count: usize,
     sinks: [Sink; TILES],
 ) {
+    const { assert!(TILES.is_multiple_of(T) && PANEL.is_multiple_of(R)) };
+    let Scratch { groups, sums } = scratch;
+    sums.clear();
+    sums.resize(count.div_ceil(PANEL), Sums([[[0.0; LANES]; PANEL]; TILES]));
     // SAFETY: as the caller vouches.
     unsafe {
-        scratch.reserve(rows.groups);
-        for (slot, tile) in tiles.into_iter().enumerate() {
-            scratch.expand::<S, P>(slot, tile, rows.groups);
-        }
-        let mut first = 0;
-        while first < count {
-            let row_count = ROWS.min(count - first);
-            let acc = block::<S, P>(scratch, rows, first, row_count);
-            for (slot, sink) in sinks.iter().enumerate().filter(|(_, sink)| sink.lanes > 0) {
-                for (r, &value) in acc[slot].iter().enumerate().take(row_count) {
-                    sink.write::<S>(first + r, value);
+        let mut walks = [Walk::<S, P>::new(tiles[0]), Walk::<S, P>::new(tiles[1])];
+        for from in (0..rows.groups).step_by(STRETCH) {
+            let length = STRETCH.min(rows.groups - from);
+            for (index, groups) in groups[..length].iter_mut().enumerate() {
+                for (walk, to) in walks.iter_mut().zip(groups) {
+                    expand::<S, P>(walk, from + index, to);
                 }
             }
-            first += ROWS;
+            for (panel, sums) in sums.iter_mut().enumerate() {
+                let x = std::slice::from_raw_parts(rows.group(panel * PANEL, from), length);
+                for tile in (0..TILES).step_by(T) {
+                    for row in (0..PANEL).step_by(R) {
+                        block::<S, P, T, R>(&groups[..length], tile, x, row, sums);
+                    }
+                }
+            }
+        }
+        for (slot, sink) in sinks.iter().enumerate().filter(|(_, sink)| sink.lanes > 0) {
+            for row in 0..count {
+                sink.write::<S>(row, S::load(sums[row / PANEL].0[slot][row % PANEL].as_ptr()));
+            }
         }
     }
 }
 
-/// The sums of two tiles by six rows; the surplus repeats the last row.
 #[inline(always)]
-unsafe fn block<S: Simd, P: Packed>(
-    scratch: &Scratch,
-    rows: Rows,
-    first: usize,
-    count: usize,
-) -> [[S::F32; ROWS]; TILES] {
-    // SAFETY: `expand` filled the buffers for these groups; the rows exist.
+unsafe fn expand<S: Simd, P: Packed>(walk: &mut Walk<S, P>, group: usize, to: &mut Expanded) {
+    // SAFETY: the caller vouches for the tile.
     unsafe {
-        let mut acc = [[S::splat(0.0); ROWS]; TILES];
-        let row: [usize; ROWS] = std::array::from_fn(|r| first + r.min(count - 1));
-        for group in 0..rows.groups {
-            let codes = scratch.codes.as_ptr().add(group * TILES * CODE_BYTES);
-            let scale = scratch.scales.as_ptr().add(group * TILES * SCALE_VALUES);
-            let weights = [scales::<S>(scale), scales::<S>(scale.add(SCALE_VALUES))];
-            for which in 0..2 {
-                let int = half::<S, P>(codes, rows, &row, group, which);
-                for slot in 0..TILES {
-                    for r in 0..ROWS {
-                        let sums = rows.sums(row[r], group);
-                        acc[slot][r] = accumulate::<S>(acc[slot][r], int[slot][r], &weights[slot], sums, which);
-                    }
-                }
+        let (values, codes) = walk.next(group);
+        for (&chunk, to) in P::Codes::chunks::<S>(codes).iter().zip(&mut to.codes) {
+            S::store_codes(chunk, to.as_mut_ptr());
+        }
+        for half in 0..if P::Scales::HALVES { 2 } else { 1 } {
+            S::store(values.d[half], to.d[half].as_mut_ptr());
+            S::store(values.m[half], to.m[half].as_mut_ptr());
+        }
+    }
+}
+
+impl Expanded {
+    #[inline(always)]
+    unsafe fn values<S: Simd, P: Packed>(&self) -> Values<S> {
+        let other = usize::from(P::Scales::HALVES);
+        // SAFETY: whole vectors are read.
+        unsafe {
+            Values {
+                d: [S::load(self.d[0].as_ptr()), S::load(self.d[other].as_ptr())],
+                m: [S::load(self.m[0].as_ptr()), S::load(self.m[other].as_ptr())],
             }
-            for slot in 0..TILES {
-                for r in 0..ROWS {
-                    acc[slot][r] = add_minimum::<S, P>(acc[slot][r], &weights[slot], rows.sums(row[r], group));
+        }
+    }
+}
+
+/// Adds a stretch to the sums of `T` tiles by `R` rows.
+#[inline(always)]
+unsafe fn block<S: Simd, P: Packed, const T: usize, const R: usize>(
+    groups: &[[Expanded; TILES]],
+    tile: usize,
+    x: &[PanelGroup],
+    row: usize,
+    sums: &mut Sums,
+) {
+    // SAFETY: whole vectors are read and written.
+    unsafe {
+        let mut acc = [[S::splat(0.0); R]; T];
+        for t in 0..T {
+            for r in 0..R {
+                acc[t][r] = S::load(sums.0[tile + t][row + r].as_ptr());
+            }
+        }
+        for (group, x) in groups.iter().zip(x) {
+            let first = half::<S, P, T, R>(group, tile, x, row, 0);
+            let second = half::<S, P, T, R>(group, tile, x, row, 1);
+            // Row by row: what is broadcast from a row serves all tiles at once and is done with.
+            for r in 0..R {
+                for t in 0..T {
+                    let weights = group[tile + t].values::<S, P>();
+                    acc[t][r] = add_group::<S, P>(acc[t][r], [first[t][r], second[t][r]], &weights, &x[row + r]);
                 }
             }
         }
-        acc
+        for t in 0..T {
+            for r in 0..R {
+                S::store(acc[t][r], sums.0[tile + t][row + r].as_mut_ptr());
+            }
+        }
     }
 }
 
 /// The integer sums of one half of a group.
 #[inline(always)]
-unsafe fn half<S: Simd, P: Packed>(
-    codes: *const u8,
-    rows: Rows,
-    row: &[usize; ROWS],
-    group: usize,
+unsafe fn half<S: Simd, P: Packed, const T: usize, const R: usize>(
+    group: &[Expanded; TILES],
+    tile: usize,
+    x: &PanelGroup,
+    row: usize,
     which: usize,
-) -> [[S::I32; ROWS]; TILES] {
-    // SAFETY: as the caller vouches for `block`.
+) -> [[S::I32; R]; T] {
+    // SAFETY: a half has four chunks, and four codes for each.
     unsafe {
-        let mut int = [[S::splat_i32(0); ROWS]; TILES];
-        for c in 4 * which..4 * which + 4 {
-            let weights = [S::codes(codes.add(64 * c)), S::codes(codes.add(CODE_BYTES + 64 * c))];
-            for r in 0..ROWS {
-                let activations = rows.codes(row[r], group).add(4 * c);
-                int[0][r] = S::dot(int[0][r], weights[0], activations, P::Codes::WIDE);
-                int[1][r] = S::dot(int[1][r], weights[1], activations, P::Codes::WIDE);
+        let mut int = [[S::splat_i32(0); R]; T];
+        for c in HALF * which..HALF * (which + 1) {
+            let mut weights = [S::codes(group[tile].codes[c].as_ptr()); T];
+            for t in 1..T {
+                weights[t] = S::codes(group[tile + t].codes[c].as_ptr());
+            }
+            for r in 0..R {
+                let activations = x[row + r].codes.as_ptr().add(4 * c);
+                for t in 0..T {
+                    int[t][r] = S::dot(int[t][r], weights[t], activations, P::Codes::WIDE);
+                }
             }
         }
         int

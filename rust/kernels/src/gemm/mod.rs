@@ -8,17 +8,28 @@ pub mod expanded;
 pub mod float;
 
 use crate::{
-    activations::{GROUP, GroupSums},
+    activations::{PANEL, PanelGroup, RowGroup},
     packed::{Packed, Scales, Values},
     simd::{LANES, Simd},
 };
 
-/// Quantized activations as kernels see them: pointers into [`crate::Activations`].
+/// Quantized activations as kernels see them: panels of `groups` groups, one after another.
 #[derive(Clone, Copy)]
 pub struct Rows {
-    pub codes: *const i8,
-    pub sums: *const GroupSums,
+    pub panels: *const PanelGroup,
     pub groups: usize,
+}
+
+impl Rows {
+    /// Group `group` of the panel that row `row` is in.
+    ///
+    /// # Safety
+    /// The row and the group must exist.
+    #[inline(always)]
+    pub unsafe fn group<'a>(&self, row: usize, group: usize) -> &'a PanelGroup {
+        // SAFETY: as the caller vouches.
+        unsafe { &*self.panels.add(row / PANEL * self.groups + group) }
+    }
 }
 
 /// Where the sixteen sums of a tile go, for every row.
@@ -72,60 +83,57 @@ impl Sink {
     }
 }
 
-/// Adds the integer sums of one half of a group, scaled. Half by half, so that few registers are in use at a time.
+/// `acc` plus one group of one row: `int` holds both halves' sums of codes times activations.
 ///
 /// # Safety
 /// As [`Simd`].
 #[inline(always)]
-pub unsafe fn accumulate<S: Simd>(
+pub unsafe fn add_group<S: Simd, P: Packed>(
+    acc: S::F32,
+    int: [S::I32; 2],
+    weights: &Values<S>,
+    x: &RowGroup,
+) -> S::F32 {
+    // SAFETY: no memory is touched.
+    unsafe {
+        let first = S::shift_left(int[0], S::splat_i32(x.shift[0]));
+        let second = S::shift_left(int[1], S::splat_i32(x.shift[1]));
+        if P::Scales::HALVES {
+            let acc = add_half::<S, P>(acc, first, weights, x, 0);
+            return add_half::<S, P>(acc, second, weights, x, 1);
+        }
+        let int = minus_offset::<S, P>(S::add_i32(first, second), x.minus_whole);
+        let acc = S::fma(S::to_f32(int), S::mul(weights.d[0], S::splat(x.scale)), acc);
+        if P::Scales::MINS { S::fma(weights.m[0], S::splat(x.sum), acc) } else { acc }
+    }
+}
+
+/// What one half adds where each half has its own weight scale.
+#[inline(always)]
+unsafe fn add_half<S: Simd, P: Packed>(
     acc: S::F32,
     int: S::I32,
     weights: &Values<S>,
-    activations: &GroupSums,
+    x: &RowGroup,
     half: usize,
 ) -> S::F32 {
     // SAFETY: no memory is touched.
     unsafe {
-        let scale = S::mul(weights.d[half], S::splat(activations.scale[half]));
-        S::fma(S::to_f32(int), scale, acc)
-    }
-}
-
-/// Adds what the offset or the minimum of a group's codes contributes.
-///
-/// # Safety
-/// As [`Simd`].
-#[inline(always)]
-pub unsafe fn add_minimum<S: Simd, P: Packed>(acc: S::F32, weights: &Values<S>, activations: &GroupSums) -> S::F32 {
-    // SAFETY: no memory is touched.
-    unsafe {
-        if P::Scales::HALVES {
-            let acc = S::fma(weights.m[0], S::splat(activations.halves[0]), acc);
-            S::fma(weights.m[1], S::splat(activations.halves[1]), acc)
-        } else {
-            S::fma(weights.m[0], S::splat(activations.whole), acc)
+        let (scale, minus) = (S::splat(x.scale), x.minus_half[half]);
+        let int = minus_offset::<S, P>(int, minus);
+        let acc = S::fma(S::to_f32(int), S::mul(weights.d[half], scale), acc);
+        if !P::Scales::MINS {
+            return acc;
         }
+        let minus_sum = S::mul(S::to_f32(S::splat_i32(minus)), scale);
+        S::fma(S::sub(S::splat(0.0), weights.m[half]), minus_sum, acc)
     }
 }
 
-impl Rows {
-    /// Codes of group `group` of row `row`.
-    ///
-    /// # Safety
-    /// The row and the group must exist.
-    #[inline(always)]
-    pub unsafe fn codes(&self, row: usize, group: usize) -> *const i8 {
-        // SAFETY: as the caller vouches.
-        unsafe { self.codes.add((row * self.groups + group) * GROUP) }
-    }
-
-    /// Scale and sums of group `group` of row `row`.
-    ///
-    /// # Safety
-    /// The row and the group must exist.
-    #[inline(always)]
-    pub unsafe fn sums<'a>(&self, row: usize, group: usize) -> &'a GroupSums {
-        // SAFETY: as the caller vouches.
-        unsafe { &*self.sums.add(row * self.groups + group) }
-    }
+/// The sum as if the offset had been subtracted from every code.
+#[inline(always)]
+unsafe fn minus_offset<S: Simd, P: Packed>(int: S::I32, minus_sum: i32) -> S::I32 {
+    let Some(bits) = P::OFFSET_BITS else { return int };
+    // SAFETY: no memory is touched.
+    unsafe { S::add_i32(int, S::shift_left(S::splat_i32(minus_sum), S::splat_i32(bits as i32))) }
 }

@@ -11,7 +11,7 @@ use crate::{
     decode::{GROUP_VALUES, NativeGroup},
     simd::{LANES, Simd},
 };
-pub use codes::{Bits2, Bits3, Byte, Chunks, Codebook, Codes, Nibble, NibbleAnd1, NibbleAnd2};
+pub use codes::{Bits2, Bits3, Byte, Codebook, Codes, Nibble, NibbleAnd1, NibbleAnd2};
 use scales::Header;
 pub use scales::{ByRow, PerGroup, PerGroupMin, Scales, Super, SuperHalves, SuperHalvesMin, SuperMin, Values};
 
@@ -107,13 +107,7 @@ impl<S: Simd, P: Packed> Walk<S, P> {
             }
             let group = self.at;
             self.at = group.add(P::GROUP_BYTES);
-            let mut values = P::Scales::values(self.header, group);
-            if let Some(bits) = P::OFFSET_BITS {
-                // d * (code - offset) = d * code + m
-                let offset = S::splat(-((1u32 << bits) as f32));
-                values.m = [S::mul(values.d[0], offset), S::mul(values.d[1], offset)];
-            }
-            (values, group.add(P::Scales::BYTES))
+            (P::Scales::values(self.header, group), group.add(P::Scales::BYTES))
         }
     }
 }

@@ -6,7 +6,8 @@ use half::f16;
 use super::Group;
 use crate::simd::Simd;
 
-/// Scales of a group as numbers: `value = d * (code - offset) + m`, for the first and the second 16 columns.
+/// Scales of a group as numbers: `value = d * (code - offset) + m`, for the first and the second 16 columns; `m` counts only
+/// where [`Scales::MINS`].
 pub struct Values<S: Simd> {
     pub d: [S::F32; 2],
     pub m: [S::F32; 2],

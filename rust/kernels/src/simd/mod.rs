@@ -81,6 +81,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Truncating to `i8` each; the values must fit.
     unsafe fn store_i8(value: Self::I32, to: *mut i8);
     unsafe fn sum_i32(a: Self::I32) -> i32;
+    unsafe fn add_i32(a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Each lane `<< by`, which is below 32.
+    unsafe fn shift_left(a: Self::I32, by: Self::I32) -> Self::I32;
 
     unsafe fn codes(from: *const u8) -> Self::Codes;
     unsafe fn store_codes(codes: Self::Codes, to: *mut u8);

@@ -191,6 +191,14 @@ impl<D: Dot> Simd for Quarters<D> {
     unsafe fn sum_i32(a: Self::I32) -> i32 {
         unsafe { vaddvq_s32(vaddq_s32(vaddq_s32(a[0], a[1]), vaddq_s32(a[2], a[3]))) }
     }
+    #[inline(always)]
+    unsafe fn add_i32(a: Self::I32, b: Self::I32) -> Self::I32 {
+        each!(vaddq_s32, a, b)
+    }
+    #[inline(always)]
+    unsafe fn shift_left(a: Self::I32, by: Self::I32) -> Self::I32 {
+        each!(vshlq_s32, a, by)
+    }
 
     #[inline(always)]
     unsafe fn codes(from: *const u8) -> Self::Codes {

@@ -144,6 +144,14 @@ impl Simd for Portable {
     unsafe fn sum_i32(a: [i32; LANES]) -> i32 {
         a.into_iter().sum()
     }
+    #[inline(always)]
+    unsafe fn add_i32(a: [i32; LANES], b: [i32; LANES]) -> [i32; LANES] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn shift_left(a: [i32; LANES], by: [i32; LANES]) -> [i32; LANES] {
+        std::array::from_fn(|i| a[i] << by[i])
+    }
 
     #[inline(always)]
     unsafe fn codes(from: *const u8) -> [u8; 64] {

@@ -193,6 +193,14 @@ impl<D: Dot> Simd for Halves<D> {
             _mm_cvtsi128_si32(two) + _mm_extract_epi32::<1>(two)
         }
     }
+    #[inline(always)]
+    unsafe fn add_i32(a: Self::I32, b: Self::I32) -> Self::I32 {
+        both!(_mm256_add_epi32, a, b)
+    }
+    #[inline(always)]
+    unsafe fn shift_left(a: Self::I32, by: Self::I32) -> Self::I32 {
+        both!(_mm256_sllv_epi32, a, by)
+    }
 
     #[inline(always)]
     unsafe fn codes(from: *const u8) -> Self::Codes {

@@ -2,7 +2,7 @@
 #![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 // SAFETY of every block in this file: the value `Avx512Vnni` is only made by `detect`, and each load and store touches
 // exactly the bytes that the trait's contract names, without alignment.
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 use super::Simd;
 
@@ -134,6 +134,14 @@ impl Simd for Avx512Vnni {
     unsafe fn sum_i32(a: __m512i) -> i32 {
         unsafe { _mm512_reduce_add_epi32(a) }
     }
+    #[inline(always)]
+    unsafe fn add_i32(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn shift_left(a: __m512i, by: __m512i) -> __m512i {
+        unsafe { shift_left(a, by) }
+    }
 
     #[inline(always)]
     unsafe fn codes(from: *const u8) -> __m512i {
@@ -167,4 +175,16 @@ impl Simd for Avx512Vnni {
     unsafe fn dot(acc: __m512i, codes: __m512i, activations: *const i8, _: bool) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(acc, codes, _mm512_set1_epi32(activations.cast::<i32>().read_unaligned())) }
     }
+}
+
+/// LLVM would see that all counts are equal and shift by a scalar, which keeps a port from multiplying.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn shift_left(a: __m512i, by: __m512i) -> __m512i {
+    let shifted;
+    unsafe {
+        asm!("vpsllvd {}, {}, {}", out(zmm_reg) shifted, in(zmm_reg) a, in(zmm_reg) by,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    shifted
 }
