@@ -23,7 +23,7 @@ class Move:
     unit: str
     before: float
     now: float
-    # Better by this factor, above or below 1; so much for the figure, and beside the best other peer.
+    # Better by this factor, above or below 1: the figure, and beside the best peer of both records.
     gain: float
     ratio_gain: float | None
     # Share of the roof, before and now.
@@ -58,19 +58,29 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Move]:
 def move(was: dict[str, Any], now: dict[str, Any]) -> Move:
     """One figure in two records."""
     before, after = was["medians"][OURS], now["medians"][OURS]
-    ratios = was["ratio_to_best_peer"], now["ratio_to_best_peer"]
     shares = was.get("share_of_roof", {}).get(OURS), now.get("share_of_roof", {}).get(OURS)
+    gain = after / before if now.get("higher_is_better", True) else before / after
     return Move(
         model=now["model"],
         case=now["case"],
         unit=now["unit"],
         before=before,
         now=after,
-        gain=after / before if now.get("higher_is_better", True) else before / after,
-        ratio_gain=ratios[1] / ratios[0] if ratios[0] and ratios[1] else None,
+        gain=gain,
+        ratio_gain=gain / peers if (peers := peers_gain(was, now)) else None,
         shares=(shares[0], shares[1]) if shares[0] and shares[1] else None,
         noise=max(LEAST_NOISE, DEVIATIONS * max(deviation(was), deviation(now))),
     )
+
+
+def peers_gain(was: dict[str, Any], now: dict[str, Any]) -> float | None:
+    """By what factor the best of the peers that both records have became better; None if they share none."""
+    common = (was["medians"].keys() & now["medians"].keys()) - {OURS}
+    if not common:
+        return None
+    higher = now.get("higher_is_better", True)
+    before, after = ((max if higher else min)(figure["medians"][peer] for peer in common) for figure in (was, now))
+    return float(after / before if higher else before / after)
 
 
 def deviation(figure: dict[str, Any]) -> float:

@@ -98,6 +98,8 @@ def main() -> None:
     answers = only_answers()
     try:
         serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), answers)
+    except BrokenPipeError:
+        return  # the parent is gone
     except Exception as error:  # noqa: BLE001 the parent decides what a peer's failure means
         say({"error": f"{type(error).__name__}: {error}"}, answers)
 

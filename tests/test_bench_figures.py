@@ -122,6 +122,14 @@ def test_a_ratio_that_moved_is_told_though_the_figure_did_not():
     assert (found.gain, found.ratio_gain, found.shares) == (1.0, pytest.approx(1.25), (0.8, 0.9))
 
 
+def test_only_peers_of_both_records_are_compared_with():
+    old, new = figure(100, 50), figure(120, 50)
+    new.rounds["another"] = [500.0]
+    assert moves(old, new)[0].ratio_gain == pytest.approx(1.2)
+    del new.rounds["other"]
+    assert moves(old, new)[0].ratio_gain is None
+
+
 def test_less_time_is_a_gain():
     (found,) = moves(figure(100, 200, higher=False), figure(80, 200, higher=False))
     assert (found.gain, found.ratio_gain) == (pytest.approx(1.25), pytest.approx(1.25))
