@@ -101,12 +101,13 @@ class Engine:
         prefill_chunk: int = 512,
         prefix_cache: bool = True,
         speculation: Literal["ngram", "off"] = "ngram",
+        draft_model: str | None = None,
         packed_file: bool = True,
     ) -> Self:
-        """Loads ``path`` (a GGUF file, or a folder or file of safetensors)."""
+        """Loads ``path`` (a GGUF file, or a folder or file of safetensors), and a ``draft_model`` of the same kinds."""
     def info(self) -> dict[str, Any]:
         """Shape, sizes in bytes, format, quant, kernels, threads, context_length, end tokens, chat template presence,
-        generation defaults.
+        generation defaults, speculation, draft_model (its path).
         """
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
     def detokenize(self, tokens: Sequence[int], *, skip_special: bool = False) -> str: ...

@@ -36,7 +36,8 @@ class Engine:
     ``model`` is the name of an installed model (``synapse ls``) or the path of a GGUF file, a safetensors file or a
     folder of these. Requests made at the same time share the machine: they run in one batch.
 
-    ``speculation`` makes text that repeats itself or its prompt faster; no answer depends on it.
+    ``speculation`` makes text faster that repeats itself or its prompt; a ``draft_model``, a smaller one with the same
+    tokens, does it for other text. No answer depends on either.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Engine:
         max_queue: int = 256,
         prefix_cache: bool = True,
         speculation: Literal["ngram", "off"] = "ngram",
+        draft_model: str | os.PathLike[str] | None = None,
         packed_file: bool = True,
     ) -> None:
         check_device(device)
@@ -68,6 +70,7 @@ class Engine:
             max_queue=max_queue,
             prefix_cache=prefix_cache,
             speculation=speculation,
+            draft_model=None if draft_model is None else str(find_model(draft_model)[0]),
             packed_file=packed_file,
         )
         self._dispatcher = Dispatcher(self._native)

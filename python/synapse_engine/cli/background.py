@@ -47,6 +47,7 @@ def _arguments(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_que
         "--host": [server.host], "--port": [server.port], "--cors-origin": server.allowed_origins,
         "--allow-host": server.allowed_hosts, "--max-queue": [max_queue], "--quant": [load.quant or chosen.quant],
         "--threads": [load.threads], "--ctx": [load.ctx], "--kv-type": [load.kv_type],
+        "--speculate": [load.speculate], "--draft": [load.draft],
     }  # fmt: skip
     pairs = [f"{name}={value}" for name, values in options.items() for value in values if value is not None]
     return [chosen.argument, "--offline", *pairs]

@@ -73,7 +73,7 @@ def command(
     requests at once, speeds are totals over all of them. Prefill is held against the peak of 8-bit arithmetic, decode
     against the read bandwidth; both are measured before and after.
     """
-    options = LoadOptions(**load)
+    options = LoadOptions.taken_from(load)
     if roof:
         _show_roofs(measure_roofs(options.threads), as_json)
         return

@@ -9,7 +9,14 @@ import click
 
 from synapse_engine.cli.conversation import Conversation
 from synapse_engine.cli.open_talker import open_talker
-from synapse_engine.cli.options import LoadOptions, answer_options, given, load_options, offline_option
+from synapse_engine.cli.options import (
+    LoadOptions,
+    answer_options,
+    given,
+    load_options,
+    offline_option,
+    speculation_options,
+)
 from synapse_engine.cli.talk import Answer
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ Ctrl-C stops an answer. Alt-Enter starts a new line."""
 @click.argument("model", required=False)
 @answer_options
 @load_options
+@speculation_options
 @offline_option
 @click.option("--markdown", is_flag=True, help="Draw answers as Markdown, one block at a time.")
 def command(model: str | None, markdown: bool, offline: bool, system: str | None, **options: Any) -> None:
@@ -39,7 +47,7 @@ def command(model: str | None, markdown: bool, offline: bool, system: str | None
     Without MODEL, the only running server is asked, or else the model pulled last. When standard input is no terminal,
     it is answered as one message.
     """
-    load = LoadOptions(**{name: options.pop(name) for name in ("quant", "threads", "ctx", "kv_type")})
+    load = LoadOptions.taken_from(options)
     talker = open_talker(model, load, offline=offline)
     chat = Chat(talker, load, Conversation(system), given(**options), offline=offline)
     try:

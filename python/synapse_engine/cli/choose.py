@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from synapse_engine.cli.output import human_size, note
@@ -12,6 +12,8 @@ from synapse_engine.store.names import HubName, PathName, name_for_path, parse_n
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from synapse_engine.cli.options import LoadOptions
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ def choose(model: str | None, *, offline: bool) -> Chosen:
     if installed is None:
         installed = _pulled(store, model or catalogue().default, offline)
     return Chosen(installed.name, installed.load_path, installed.manifest.load_quant, installed.name)
+
+
+def with_draft(load: LoadOptions, *, offline: bool) -> LoadOptions:
+    """The same with the draft model found, or pulled, if there is one."""
+    if load.draft is None:
+        return load
+    return replace(load, draft=str(choose(load.draft, offline=offline).path.absolute()))
 
 
 def _newest(store: Store) -> Installed | None:

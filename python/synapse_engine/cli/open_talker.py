@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from synapse_engine.cli.choose import choose
+from synapse_engine.cli.choose import choose, with_draft
 from synapse_engine.cli.options import LoadOptions
 from synapse_engine.cli.output import note
 from synapse_engine.cli.runs import Run, run_of, running
@@ -14,10 +14,10 @@ from synapse_engine.store.names import PathName, name_for_path, parse_name
 
 def open_talker(model: str | None, load: LoadOptions, *, offline: bool) -> Talker:
     """Loading options are for a model that this process loads; given any, no server is used."""
-    run = _server(model) if load == LoadOptions(None, None, None, "f16") else None
+    run = _server(model) if load == LoadOptions() else None
     if run is not None:
         return ServerTalker(run)
-    chosen = choose(model, offline=offline)
+    chosen, load = choose(model, offline=offline), with_draft(load, offline=offline)
     note(f"loading {chosen.name} ...")
     return LocalTalker(chosen, load)
 

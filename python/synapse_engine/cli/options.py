@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,21 +36,29 @@ class Number(click.ParamType):  # type: ignore[type-arg]
 class LoadOptions:
     """How to load a model; None is the engine's own choice."""
 
-    quant: str | None
-    threads: int | None
-    ctx: int | None
-    kv_type: str
+    quant: str | None = None
+    threads: int | None = None
+    ctx: int | None = None
+    kv_type: str = "f16"
+    speculate: str = "ngram"
+    draft: str | None = None
+    """As the user names it; `choose.with_draft` makes it a path."""
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> LoadOptions:
+        """Takes its own out of a command's options."""
+        return cls(**{field.name: options.pop(field.name) for field in fields(cls) if field.name in options})
 
     def engine_arguments(self, default_quant: str) -> dict[str, Any]:
         """Keyword arguments of ``Engine``."""
         return {
             "quant": self.quant or default_quant, "threads": self.threads, "context_length": self.ctx,
-            "kv_type": self.kv_type,
+            "kv_type": self.kv_type, "speculation": self.speculate, "draft_model": self.draft,
         }  # fmt: skip
 
 
 def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --quant, --threads, --ctx and --kv-type; ``LoadOptions(**...)`` takes them."""
+    """Adds --quant, --threads, --ctx and --kv-type; ``LoadOptions.taken_from`` takes them."""
     for option in reversed(
         (
             click.option(
@@ -71,6 +79,24 @@ def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="Number format of the KV cache.",
             ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def speculation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --speculate and --draft; ``LoadOptions.taken_from`` takes them."""
+    for option in reversed(
+        (
+            click.option(
+                "--speculate",
+                type=click.Choice(["ngram", "off"]),
+                default="ngram",
+                show_default=True,
+                help="Foretell text that repeats itself: faster, the same answers.",
+            ),
+            click.option("--draft", metavar="MODEL", help="Smaller model of the same family that foretells, too."),
         )
     ):
         command = option(command)

@@ -9,7 +9,14 @@ import click
 
 from synapse_engine.cli.app import Failure
 from synapse_engine.cli.open_talker import open_talker
-from synapse_engine.cli.options import LoadOptions, answer_options, given, load_options, offline_option
+from synapse_engine.cli.options import (
+    LoadOptions,
+    answer_options,
+    given,
+    load_options,
+    offline_option,
+    speculation_options,
+)
 from synapse_engine.cli.output import json_option, print_json
 from synapse_engine.cli.talk import Answer, Message
 
@@ -19,6 +26,7 @@ from synapse_engine.cli.talk import Answer, Message
 @click.argument("prompt", required=False)
 @answer_options
 @load_options
+@speculation_options
 @offline_option
 @json_option
 def command(model: str, prompt: str | None, as_json: bool, offline: bool, system: str | None, **options: Any) -> None:
@@ -31,7 +39,7 @@ def command(model: str, prompt: str | None, as_json: bool, offline: bool, system
       synapse run smollm2-135m-instruct "Why is the sky blue?"
       git diff | synapse run qwen2.5-1.5b-instruct --system "Write a commit message."
     """
-    load = LoadOptions(**{name: options.pop(name) for name in ("quant", "threads", "ctx", "kv_type")})
+    load = LoadOptions.taken_from(options)
     text = _prompt(prompt)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": text})

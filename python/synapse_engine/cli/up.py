@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from synapse_engine.cli.choose import Chosen, choose
-from synapse_engine.cli.options import LoadOptions, Number, load_options, offline_option
+from synapse_engine.cli.choose import Chosen, choose, with_draft
+from synapse_engine.cli.options import LoadOptions, Number, load_options, offline_option, speculation_options
 from synapse_engine.cli.output import json_option, note, print_json
 from synapse_engine.cli.ports import require_free
 from synapse_engine.cli.runs import Run, registered
@@ -36,6 +36,7 @@ DEFAULT_PORT = 6900
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="Name of this machine that clients may use.")
 @click.option("--max-queue", type=Number(int, 1), default=256, show_default=True, help="Requests that may wait.")
 @load_options
+@speculation_options
 @offline_option
 @click.option("--detach", "-d", is_flag=True, help="Serve in the background; return when it is ready.")
 @json_option
@@ -65,7 +66,8 @@ def command(
     server = ServerOptions(**listen, allowed_origins=origins, allowed_hosts=hosts)
     server.check()
     require_free(server.host, server.port)
-    chosen, load = choose(model, offline=offline), LoadOptions(**options)
+    chosen = choose(model, offline=offline)
+    load = with_draft(LoadOptions.taken_from(options), offline=offline)
     note(f"loading {chosen.name} ...")
     if detach:
         run, log = start_in_background(chosen, server, load, max_queue)

@@ -37,6 +37,7 @@ COUNTERS = (
     ("synapse_cached_tokens", "Prompt tokens taken from the prefix cache", "cached_tokens_total"),
     ("synapse_drafted_tokens", "Tokens that speculation drafted and the model checked", "drafted_tokens_total"),
     ("synapse_accepted_tokens", "Drafted tokens that came true and saved a pass", "accepted_tokens_total"),
+    ("synapse_draft_failures", "1 if the draft model failed, which ends its use", "draft_failures_total"),
     ("synapse_steps", "Forward passes", "steps_total"),
     ("synapse_requests_completed", "Requests completed", "requests_completed_total"),
     ("synapse_requests_cancelled", "Requests cancelled, mostly by clients that left", "requests_cancelled_total"),

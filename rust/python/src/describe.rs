@@ -95,6 +95,7 @@ pub fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>
     dict.set_item("cached_tokens_total", stats.cached_tokens)?;
     dict.set_item("drafted_tokens_total", stats.drafted_tokens)?;
     dict.set_item("accepted_tokens_total", stats.accepted_tokens)?;
+    dict.set_item("draft_failures_total", stats.draft_failures)?;
     dict.set_item("steps_total", stats.steps)?;
     dict.set_item("requests_completed_total", stats.completed)?;
     dict.set_item("requests_cancelled_total", stats.cancelled)?;

@@ -1,6 +1,6 @@
 //! A loaded model, as Python sees it. Knows which call blocks, not what it computes.
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,7 @@ use synapse_engine::{
     Error, Result,
     backends::KvType,
     batch::TokenId,
-    engine::{EngineHandle, EngineOptions},
+    engine::{EngineHandle, EngineOptions, Models},
     load::{self, LoadOptions, Loaded, ModelInfo, Quant},
     schedule::RequestId,
     speculate::Speculation,
@@ -39,6 +39,8 @@ pub struct Engine {
     template: Result<ChatTemplate>,
     defaults: ModelDefaults,
     info: ModelInfo,
+    speculation: Speculation,
+    draft_model: Option<PathBuf>,
 }
 
 #[pymethods]
@@ -47,7 +49,7 @@ impl Engine {
     #[pyo3(signature = (
         path, *, quant = "auto", threads = None, context_length = None, kv_type = "f16", kv_tokens = None,
         max_sequences = 64, max_queue = 256, prefill_chunk = 512, prefix_cache = true, speculation = "ngram",
-        packed_file = true,
+        draft_model = None, packed_file = true,
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python's keyword arguments")]
     fn new(
@@ -63,6 +65,7 @@ impl Engine {
         prefill_chunk: usize,
         prefix_cache: bool,
         speculation: &str,
+        draft_model: Option<&str>,
         packed_file: bool,
     ) -> PyResult<Self> {
         errors::run(py, || {
@@ -71,12 +74,15 @@ impl Engine {
             let load = LoadOptions { quant, threads, context_length, kv_type, kv_tokens, packed_file };
             let speculation = parse_speculation(speculation)?;
             let run = EngineOptions { max_sequences, max_queue, prefill_chunk, prefix_cache, speculation };
-            Self::start(load::load(Path::new(path), &load)?, run)
+            Self::start(Path::new(path), draft_model.map(Path::new), &load, run)
         })
     }
 
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        describe::info(py, &self.info, &self.tokenizer, &self.defaults.generation, self.template.is_ok())
+        let dict = describe::info(py, &self.info, &self.tokenizer, &self.defaults.generation, self.template.is_ok())?;
+        dict.set_item("speculation", speculation_name(self.speculation))?;
+        dict.set_item("draft_model", self.draft_model.as_ref().map(|path| path.to_string_lossy()))?;
+        Ok(dict)
     }
 
     #[pyo3(signature = (text, *, add_special = true, parse_special = true))]
@@ -138,14 +144,22 @@ impl Engine {
 }
 
 impl Engine {
-    fn start(loaded: Loaded, options: EngineOptions) -> Result<Self> {
-        let Loaded { model, info, tokenizer, chat_template, generation } = loaded;
+    fn start(path: &Path, draft_path: Option<&Path>, load: &LoadOptions, options: EngineOptions) -> Result<Self> {
+        let speculation = options.speculation;
+        if draft_path.is_some() && speculation == Speculation::Off {
+            return Err(field("draft_model", "expected none with speculation off, found one"));
+        }
+        let Loaded { model, mut info, tokenizer, chat_template, generation } = load::load(path, load)?;
         let tokenizer = Arc::new(Tokenizer::new(&tokenizer)?);
+        let draft = draft_path.map(|path| load::load_draft(path, load, &info, &tokenizer)).transpose()?;
+        let (draft, notices) = draft.unzip();
+        info.notices.extend(notices.unwrap_or_default());
         let name = info.path.file_name().unwrap_or(info.path.as_os_str()).to_string_lossy();
         let template = ChatTemplate::of_model(chat_template.as_deref(), &name);
-        let handle = EngineHandle::start(model, Arc::clone(&tokenizer), options)?;
+        let handle = EngineHandle::start(Models { model, draft }, Arc::clone(&tokenizer), options)?;
         let defaults = ModelDefaults { generation, context_length: handle.context_length() };
-        Ok(Self { handle, closed: AtomicBool::new(false), tokenizer, template, defaults, info })
+        let (closed, draft_model) = (AtomicBool::new(false), draft_path.map(Path::to_owned));
+        Ok(Self { handle, closed, tokenizer, template, defaults, info, speculation, draft_model })
     }
 
     fn render(&self, messages: &str, add_generation_prompt: bool, tools: Option<&str>) -> Result<String> {
@@ -179,6 +193,13 @@ fn parse_speculation(name: &str) -> Result<Speculation> {
         "ngram" => Ok(Speculation::Ngram),
         "off" => Ok(Speculation::Off),
         _ => Err(field("speculation", format!("expected ngram or off, found {name}"))),
+    }
+}
+
+fn speculation_name(speculation: Speculation) -> &'static str {
+    match speculation {
+        Speculation::Ngram => "ngram",
+        Speculation::Off => "off",
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a path to a model that is ready to run: opens the files, packs the weights or maps the packed file, sizes the KV
 //! memory. Knows neither how files are laid out nor how a model computes.
+mod draft;
 mod memory;
 mod pack;
 mod quant;
@@ -9,6 +10,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use draft::load_draft;
 pub use memory::total_memory;
 pub use quant::Quant;
 
@@ -19,7 +21,7 @@ use crate::{
     architectures::{self, ModelConfig},
     backends::{Cpu, KvType},
     batch::Model,
-    files::{self, GenerationDefaults, TokenizerSource},
+    files::{self, Checkpoint, GenerationDefaults, TokenizerSource},
 };
 use source::Source;
 use tally::Tally;
@@ -105,7 +107,10 @@ pub struct ModelInfo {
 
 /// Loads a GGUF file, or a file or folder of safetensors.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
-    let checkpoint = files::open(path)?;
+    load_checkpoint(files::open(path)?, options)
+}
+
+fn load_checkpoint(checkpoint: Checkpoint, options: &LoadOptions) -> Result<Loaded> {
     let mut notices = Vec::new();
     let config = checkpoint.config.clone();
     let settings = settings::choose(&config, options, total_memory(), &mut notices)?;
@@ -135,7 +140,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
         config,
     };
     drop(source);
-    let files::Checkpoint { tokenizer, chat_template, generation, .. } = checkpoint;
+    let Checkpoint { tokenizer, chat_template, generation, .. } = checkpoint;
     Ok(Loaded { model, info, tokenizer, chat_template, generation })
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A model folder as Hugging Face lays it out.
-fn folder(change: impl Fn(&mut testing::Tensors)) -> TempDir {
+pub fn folder(change: impl Fn(&mut testing::Tensors)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = testing::config();
     let mut tensors = tensors(&config);
