@@ -135,8 +135,7 @@ macro_rules! kernel_set {
                         with_layout!(format, unreachable!("{format} is not quantized"), P => match n {
                             1 => direct::<P, 1>(tile, rows, first, n, sink),
                             2 => direct::<P, 2>(tile, rows, first, n, sink),
-                            3..=4 => direct::<P, 4>(tile, rows, first, n, sink),
-                            _ => direct::<P, 8>(tile, rows, first, n, sink),
+                            _ => direct::<P, 4>(tile, rows, first, n, sink),
                         })
                     }
                 }
