@@ -23,6 +23,10 @@ impl Foresight {
 
     fn watch(&mut self, tokens: &[TokenId]) {
         for end in self.lookup.len() + 1..=tokens.len() {
+            if end < self.prompt {
+                self.lookup.note(&tokens[..end]);
+                continue;
+            }
             if let Some(Match { place, length }) = self.lookup.found().filter(|_| end > self.prompt) {
                 self.chances.note(length, tokens[place] == tokens[end - 1]);
             }

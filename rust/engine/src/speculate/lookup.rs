@@ -1,5 +1,5 @@
 //! Finds where the latest tokens of a sequence stood before. Knows no chances: what followed there may follow here or not.
-use std::collections::HashMap;
+use ahash::AHashMap;
 
 use crate::batch::TokenId;
 
@@ -23,7 +23,7 @@ pub struct Match {
 #[derive(Debug, Default)]
 pub struct Lookup {
     /// Place after the latest occurrence of each pair.
-    latest: HashMap<[TokenId; LEAST], usize>,
+    latest: AHashMap<[TokenId; LEAST], usize>,
     /// By number of tokens less one: the place before it that follows the same pair.
     earlier: Vec<Option<usize>>,
     found: Option<Match>,
@@ -40,12 +40,19 @@ impl Lookup {
         self.found
     }
 
-    /// Takes in the last of `tokens`; those before it were taken in one by one.
-    pub fn push(&mut self, tokens: &[TokenId]) {
+    /// Takes in the last of `tokens`, without looking for a match; those before it were taken in one by one.
+    pub fn note(&mut self, tokens: &[TokenId]) {
         debug_assert_eq!(tokens.len(), self.len() + 1, "a token was left out");
         let pair = tokens.last_chunk::<LEAST>();
         self.earlier.push(pair.and_then(|pair| self.latest.insert(*pair, tokens.len())));
-        let went_on = self.found.filter(|found| tokens.get(found.place) == tokens.last());
+        self.found = None;
+    }
+
+    /// Takes in the last of `tokens` and looks for the best match.
+    pub fn push(&mut self, tokens: &[TokenId]) {
+        let found = self.found;
+        self.note(tokens);
+        let went_on = found.filter(|found| tokens.get(found.place) == tokens.last());
         let went_on = went_on.map(|Match { place, length }| Match { place: place + 1, length: MOST.min(length + 1) });
         self.found = self.longest(tokens, went_on);
     }

@@ -2,7 +2,7 @@
 use synapse_kernels::{Format, Matrix};
 
 use super::{
-    super::EngineOptions,
+    super::{EngineOptions, Models},
     harness::{Harness, alone_on, generate, plain, prompt, request},
 };
 use crate::{
@@ -10,7 +10,9 @@ use crate::{
     architectures::{MatrixSpec, Settings, VectorSpec, Weights, build, testing::config},
     backends::{Cpu, KvType},
     batch::Model,
+    sample::SamplingOptions,
     schedule::{GenerateOptions, Request, Task},
+    speculate::DraftModel,
 };
 
 /// Weights made of noise, the same for the same name.
@@ -62,5 +64,30 @@ fn together_is_as_alone_bit_for_bit() {
         assert!(together.error.is_none(), "{:?}", together.error);
         assert_eq!(together.choices, alone.choices);
         assert_eq!((&together.embedding, &together.scores), (&alone.embedding, &alone.scores));
+    }
+}
+
+/// With two tokens to choose from even a model made of noise repeats itself, so that there is something to draft.
+#[test]
+fn drafts_change_no_bit() {
+    for draft in [None, Some(DraftModel::new(model(24), 101, 0.1))] {
+        let by_model = draft.is_some();
+        let models = Models { model: model(64), draft };
+        let mut harness = Harness::with_models(models, EngineOptions { max_sequences: 4, ..EngineOptions::default() });
+        let requests = (0..6).map(|seed| {
+            let sampling = SamplingOptions {
+                temperature: 0.0,
+                logit_bias: vec![(1, 99.0), (2, 99.0)],
+                ..SamplingOptions::default()
+            };
+            generate(&prompt(seed, 7 * seed + 3), GenerateOptions { logprobs: Some(2), sampling, ..plain(60) })
+        });
+        let submitted: Vec<_> = requests.map(|request| (harness.submit(request.clone()), request)).collect();
+        harness.run();
+        let stats = harness.engine.stats();
+        assert!(stats.accepted_tokens > 60 && stats.accepted_tokens < stats.drafted_tokens, "{by_model}: {stats:?}");
+        for (id, request) in submitted {
+            assert_eq!(harness.outcomes[&id].choices, alone_on(model(64), &request).choices);
+        }
     }
 }
