@@ -1,6 +1,7 @@
 //! The machine: worker threads and the best kernel set. Every operation here is safe, checks its sizes, and splits its work
 //! so that results do not depend on the number of threads.
 mod attention;
+mod choice;
 mod matmul;
 mod roofs;
 
@@ -13,6 +14,7 @@ use crate::{
     set::{self, KernelSet},
 };
 pub use attention::AttentionSegment;
+use choice::Choices;
 pub use matmul::MatmulJob;
 pub use roofs::Roofs;
 
@@ -23,6 +25,7 @@ const ROWS_WORTH_SPLITTING: usize = 4;
 pub struct Cpu {
     pool: Pool,
     set: Box<dyn KernelSet>,
+    choices: Choices,
 }
 
 thread_local! {
@@ -34,13 +37,13 @@ impl Cpu {
     /// `threads` threads (at least 1) and the best kernel set of this CPU.
     pub fn new(threads: usize) -> Cpu {
         let set = set::available().next().unwrap_or_else(|| Box::new(crate::simd::Portable));
-        Cpu { pool: Pool::new(threads), set }
+        Cpu { pool: Pool::new(threads), set, choices: Choices::default() }
     }
 
     /// As [`Cpu::new`] with the kernel set of that name; the error lists those this CPU has.
     pub fn with_kernels(threads: usize, name: &str) -> Result<Cpu, String> {
         let set = set::find(name)?;
-        Ok(Cpu { pool: Pool::new(threads), set })
+        Ok(Cpu { pool: Pool::new(threads), set, choices: Choices::default() })
     }
 
     /// Names of the kernel sets that this CPU can run, best first.

@@ -1,17 +1,29 @@
 //! Matrix products over all threads.
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    ops::{Range, RangeInclusive},
+    time::Instant,
+};
 
-use super::Cpu;
+use super::{
+    Cpu,
+    choice::{Product, Way},
+};
 use crate::{
     Activations, Matrix,
     gemm::{self, Sink, direct, expanded, float},
     simd::LANES,
 };
 
-/// From this many rows on, unpacking a tile once pays.
+/// From this many rows on, unpacking a tile once usually pays.
 const ROWS_WORTH_EXPANDING: usize = 17;
-/// Pieces of work per thread: enough to even out, few enough to claim cheaply.
+/// Where it depends on the machine. With fewer rows it never paid; with more, trying what is slow would delay a first prompt.
+const ROWS_WORTH_TRYING: RangeInclusive<usize> = 5..=32;
+/// Pieces of work per thread: enough to even out.
 const CHUNKS_PER_THREAD: usize = 8;
+/// A piece costs half a microsecond beside its work, as its memory has to be fetched ahead anew: where reading weights is all
+/// the work, smaller pieces than this are only cut to have two for each thread.
+const READ_CHUNK_BYTES: usize = 4 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<expanded::Scratch> = RefCell::default();
@@ -50,26 +62,48 @@ impl Cpu {
     /// If sizes do not fit, or the activations were not prepared for one of the matrices.
     pub fn matmul(&self, activations: &Activations, jobs: &mut [MatmulJob]) {
         let tasks = tasks(activations, jobs);
-        let tiles: usize = tasks.iter().map(|task| task.tiles).sum();
+        let Some(first) = tasks.first() else { return };
+        let (format, rows) = (first.matrix.format(), activations.rows());
+        let tiles = tasks.iter().map(|task| task.tiles).sum();
+        let product = Product { format, tiles, cols: activations.cols(), rows };
+        let usual = if rows < ROWS_WORTH_EXPANDING { Way::Direct } else { Way::Expanded };
+        let (way, timed) = match ROWS_WORTH_TRYING.contains(&rows) && !format.is_float() {
+            true => self.choices.next(product, usual),
+            false => (usual, false),
+        };
+        let begun = Instant::now();
+        self.multiply(activations, &tasks, tiles, way);
+        if timed {
+            self.choices.note(product, way, begun.elapsed().as_secs_f64() / rows as f64);
+        }
+    }
+
+    fn multiply(&self, activations: &Activations, tasks: &[Task], tiles: usize, way: Way) {
+        let bytes: usize = tasks.iter().map(|task| task.matrix.bytes().len()).sum();
+        let per_thread = match activations.rows() < ROWS_WORTH_EXPANDING {
+            true => (bytes / self.threads() / READ_CHUNK_BYTES).clamp(2, CHUNKS_PER_THREAD),
+            false => CHUNKS_PER_THREAD,
+        };
         // Two tiles at a time, so that the expanded kernel has its pairs.
-        let per_chunk = (tiles.div_ceil(self.threads() * CHUNKS_PER_THREAD)).next_multiple_of(expanded::TILES);
+        let per_chunk = (tiles.div_ceil(self.threads() * per_thread)).next_multiple_of(expanded::TILES);
         self.pool.run(tiles.div_ceil(per_chunk.max(1)), &|chunk| {
             let (from, to) = (chunk * per_chunk, ((chunk + 1) * per_chunk).min(tiles));
-            for task in &tasks {
+            for task in tasks {
                 let first = from.max(task.first_tile);
                 let last = to.min(task.first_tile + task.tiles);
                 if first < last {
-                    self.tiles(activations, task, first - task.first_tile, last - task.first_tile);
+                    self.tiles(activations, task, first - task.first_tile..last - task.first_tile, way);
                 }
             }
         });
     }
 
-    fn tiles(&self, activations: &Activations, task: &Task, from: usize, to: usize) {
+    fn tiles(&self, activations: &Activations, task: &Task, tiles: Range<usize>, way: Way) {
+        let (from, to) = (tiles.start, tiles.end);
         if task.matrix.format().is_float() {
             return self.float_tiles(activations, task, from, to);
         }
-        if activations.rows() < ROWS_WORTH_EXPANDING {
+        if way == Way::Direct {
             return self.direct_tiles(activations, task, from, to);
         }
         SCRATCH.with_borrow_mut(|scratch| {
