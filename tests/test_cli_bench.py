@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.make_random_gguf import Shape, write_random_gguf
@@ -53,24 +54,31 @@ def test_the_screen(model: Path, tmp_path: Path) -> None:
 
 def test_the_record_adds_up(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    printed = json.loads(bench(model, "--json", "--concurrency", "2", "--records", str(folder)).stdout)
+    streams = ["--concurrency", "1", "--concurrency", "2"]
+    printed = json.loads(bench(model, "--json", *streams, "--records", str(folder)).stdout)
     (path,) = folder.glob("*/*.json")
     record = json.loads(path.read_text())
     assert path.parent.name == machine.slug(record["machine"])
     assert record["what"] == "model"
     assert {key: record[key] for key in printed} == printed
-    (result,) = record["results"]
-    for each in result["rounds"]:
-        spent = {name: Spent(**values) for name, values in each["prefill_account"]["operations"].items()}
-        products = sum(spent[name].multiply_adds for name in ("qkv", "o", "gate_up", "down"))
-        assert products == 2 * 20 * LAYERS
-        assert spent["head"].multiply_adds == 2 * 400 * 64
-        assert all(values.seconds > 0 for name, values in spent.items() if name not in ("draft", "rest"))
-        decode = Account({n: Spent(**values) for n, values in each["decode_account"]["operations"].items()}).total
-        steps, rest = divmod(decode.multiply_adds, 2 * (LAYERS + 400 * 64))
-        # Whole steps of both streams; all but the first, unless so small a model is done before anyone looks.
-        assert rest == 0
-        assert steps <= 7
+    assert [result["streams"] for result in record["results"]] == [1, 2]
+    for result in record["results"]:
+        for each in result["rounds"]:
+            check_round(each, result["streams"])
+
+
+def check_round(each: dict[str, Any], streams: int) -> None:
+    spent = {name: Spent(**values) for name, values in each["prefill_account"]["operations"].items()}
+    products = sum(spent[name].multiply_adds for name in ("qkv", "o", "gate_up", "down"))
+    assert products == streams * 20 * LAYERS
+    assert spent["head"].multiply_adds == streams * 400 * 64
+    assert all(values.seconds > 0 for name, values in spent.items() if name not in ("draft", "rest"))
+    decode = Account({n: Spent(**values) for n, values in each["decode_account"]["operations"].items()}).total
+    tokens, rest = divmod(decode.multiply_adds, LAYERS + 400 * 64)
+    # Whole tokens, not always of both streams: one may begin, and end, a step sooner. All but the first, unless so
+    # small a model is done before anyone looks.
+    assert rest == 0
+    assert tokens <= 7 * streams
 
 
 def test_only_the_roofs(home: Path) -> None:

@@ -40,12 +40,12 @@ class Round:
     prefill: float
     """Prompt tokens until the last stream had its first token."""
     decode: float
-    """Tokens after that."""
+    """Tokens after that; those that other streams had by then do not count."""
     first_token_seconds: float
     """Median over the streams."""
     prefill_account: Account
     decode_account: Account
-    """Of the steps in which every stream decoded."""
+    """Of the steps from where every stream decoded; the last few without those that began, and ended, sooner."""
     roofs: Roofs
     """The best of those measured before, between and after."""
 
@@ -113,11 +113,13 @@ def _round(engine: _engine.Engine, case: Case, words: random.Random) -> Round:
 
 def _decode(engine: _engine.Engine, case: Case, words: random.Random) -> tuple[float, Account]:
     requests = _Requests(engine, case, case.tokens, words)
+    requests.receive_until(lambda: requests.least() > 0)
+    early = requests.tokens.total()
     # With two tokens of a stream here, the step that read its prompt is booked.
-    requests.receive_until(lambda: len(requests.tokens) == case.streams and min(requests.tokens.values()) > 1)
+    requests.receive_until(lambda: requests.least() > 1)
     before = Account.of(engine.stats())
     usages = requests.finish()
-    decoded = sum(usage["completion_tokens"] - 1 for usage in usages)
+    decoded = sum(usage["completion_tokens"] for usage in usages) - early
     seconds = requests.last_event - requests.begun - max(usage["first_token_seconds"] for usage in usages)
     return decoded / seconds, Account.of(engine.stats()) - before
 
@@ -137,6 +139,10 @@ class _Requests:
             prompt = [words.randrange(vocabulary // 8, vocabulary // 2) for _ in range(case.prompt)]
             options = {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0.0}
             engine.submit({"tokens": prompt, "task": "generate", **options}, self._queue)
+
+    def least(self) -> int:
+        """Tokens that every stream has."""
+        return min(self.tokens.values()) if len(self.tokens) == self._streams else 0
 
     def receive_until(self, enough: Callable[[], bool]) -> None:
         """Takes events until there are enough, or all have come."""

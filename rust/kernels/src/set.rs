@@ -250,7 +250,7 @@ mod sets {
     #[cfg(target_arch = "aarch64")]
     kernel_set!(NeonI8mm, "neon-i8mm", 1 x 2, #[target_feature(enable = "neon,i8mm")]);
     #[cfg(target_arch = "x86_64")]
-    kernel_set!(Avx2, "x86-avx2", 1 x 2, #[target_feature(enable = "avx2,fma,f16c")]);
+    kernel_set!(Avx2, "x86-avx2", 1 x 4, #[target_feature(enable = "avx2,fma,f16c")]);
     #[cfg(target_arch = "x86_64")]
     kernel_set!(AvxVnni, "x86-avx-vnni", 1 x 2, #[target_feature(enable = "avxvnni,avx2,fma,f16c")]);
     #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
 //! Weights times activations. Each output is one sum in a fixed order (groups left to right), whatever the number of rows,
 //! tiles or threads, so that results never depend on what else is in the batch.
 //!
-//! `direct` reads packed weights as they are and serves few rows; `expanded` unpacks a tile once and serves many; both do
-//! the same operations in the same order. `float` serves unquantized weights.
+//! `direct` reads packed weights as they are and serves few rows; `expanded` unpacks them once into the cache and serves
+//! many; both do the same operations in the same order. `float` serves unquantized weights.
 pub mod direct;
 pub mod expanded;
 pub mod float;

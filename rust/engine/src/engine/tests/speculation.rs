@@ -246,7 +246,7 @@ fn a_draft_model_that_never_agrees_is_seldom_asked() {
     let mut harness = Harness::with_models(
         Models {
             model: Box::new(FakeModel::new(64, CONTEXT)),
-            draft: Some(DraftModel::new(Box::new(Inverted(draft)), VOCAB, 0.1)),
+            draft: Some(DraftModel::new(Box::new(Through(draft, inverted)), VOCAB, 0.1)),
         },
         EngineOptions::default(),
     );
@@ -256,10 +256,10 @@ fn a_draft_model_that_never_agrees_is_seldom_asked() {
     assert!(rows.load(std::sync::atomic::Ordering::Relaxed) < 110);
 }
 
-/// Says what another finds least likely.
-struct Inverted(FakeModel);
+/// A model whose passes go through a function.
+struct Through<F>(FakeModel, F);
 
-impl Model for Inverted {
+impl<F: FnMut(Result<Vec<SegmentOutput>>) -> Result<Vec<SegmentOutput>> + Send> Model for Through<F> {
     fn vocab_size(&self) -> usize {
         self.0.vocab_size()
     }
@@ -277,41 +277,29 @@ impl Model for Inverted {
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {
-        let mut outputs = self.0.forward(batch)?;
-        outputs.iter_mut().flat_map(|output| &mut output.logits).for_each(|logit| *logit = -*logit);
-        Ok(outputs)
+        (self.1)(self.0.forward(batch))
     }
 }
 
+/// What was found least likely becomes likeliest.
+fn inverted(outputs: Result<Vec<SegmentOutput>>) -> Result<Vec<SegmentOutput>> {
+    let mut outputs = outputs?;
+    outputs.iter_mut().flat_map(|output| &mut output.logits).for_each(|logit| *logit = -*logit);
+    Ok(outputs)
+}
+
 /// Fails from its third pass on.
-struct Broken(FakeModel, usize);
-
-impl Model for Broken {
-    fn vocab_size(&self) -> usize {
-        self.0.vocab_size()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.0.hidden_size()
-    }
-
-    fn context_length(&self) -> usize {
-        self.0.context_length()
-    }
-
-    fn page_count(&self) -> usize {
-        self.0.page_count()
-    }
-
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {
-        self.1 += 1;
-        if self.1 > 2 { Err(Error::Internal("broken".into())) } else { self.0.forward(batch) }
+fn broken() -> impl FnMut(Result<Vec<SegmentOutput>>) -> Result<Vec<SegmentOutput>> + Send {
+    let mut passes = 0;
+    move |outputs| {
+        passes += 1;
+        if passes > 2 { Err(Error::Internal("broken".into())) } else { outputs }
     }
 }
 
 #[test]
 fn a_draft_model_that_fails_is_let_go_and_no_request_notices() {
-    let mut harness = with_draft(Box::new(Broken(FakeModel::new(64, CONTEXT).echoing(7), 0)));
+    let mut harness = with_draft(Box::new(Through(FakeModel::new(64, CONTEXT).echoing(7), broken())));
     let id = run(&mut harness, &repeating(80));
     assert_eq!(harness.engine.stats().draft_failures, 1);
     assert_eq!(harness.outcomes[&id].choices, alone_on(model(7), &repeating(80)).choices);
