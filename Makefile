@@ -16,7 +16,7 @@ export PYTHONPATH := $(abspath python)
 
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help setup build test test-rust test-python lint format bench soak check clean
+.PHONY: help setup build test test-rust test-python test-arm lint format bench soak check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ endif
 test-python:
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-arm: ## The kernel tests on emulated ARM processors; names the tools that are missing
+	rust/kernels/tests/arm.sh
+
 lint: ## Formatting, clippy, ruff, mypy, the native module's stubs, shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -53,7 +56,7 @@ lint: ## Formatting, clippy, ruff, mypy, the native module's stubs, shellcheck
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest synapse_engine._engine
-	$(BIN)/shellcheck install.sh .ci/run
+	$(BIN)/shellcheck install.sh .ci/run rust/kernels/tests/arm.sh
 
 format: ## Format all code
 	cargo fmt --all

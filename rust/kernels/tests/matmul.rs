@@ -87,15 +87,23 @@ fn every_set_and_format_computes_the_product() {
     }
 }
 
+/// Rows of activations around the numbers that kernels take at a time.
+const COUNTS: [usize; 10] = [0, 1, 2, 3, 4, 5, 8, 9, 17, 20];
+
 #[test]
 fn sets_agree_bit_for_bit() {
+    let portable = Cpu::with_kernels(1, "portable").unwrap();
     for format in Format::ALL {
-        let matrix = matrix(format, 40, 768, 3);
-        for count in [1, 5, 20] {
-            let x = Numbers(5).vec(count * 768);
-            let wanted = product(&Cpu::with_kernels(1, "portable").unwrap(), &matrix, &x);
+        for (rows, cols) in sizes(format) {
+            let matrix = matrix(format, rows, cols, 3);
+            let x = Numbers(5).vec(20 * cols);
+            let wanted = product(&portable, &matrix, &x);
             for cpu in machines() {
-                assert!(product(&cpu, &matrix, &x) == wanted, "{format}, {count} rows, {}", cpu.kernels());
+                for count in COUNTS {
+                    let found = product(&cpu, &matrix, &x[..count * cols]);
+                    let name = cpu.kernels();
+                    assert!(found == wanted[..count * rows], "{format} {rows}x{cols}, {count} rows, {name}");
+                }
             }
         }
     }

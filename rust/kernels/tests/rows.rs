@@ -57,9 +57,3 @@ fn silu_mul_is_what_the_equation_says_even_far_out() {
         }
     }
 }
-
-#[test]
-fn an_unknown_kernel_set_is_refused_by_name() {
-    let error = Cpu::with_kernels(1, "mmx").err().unwrap();
-    assert!(error.contains("`mmx`") && error.contains("portable"), "{error}");
-}
