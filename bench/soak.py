@@ -259,9 +259,10 @@ def growth(rss: list[int]) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def server(model: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def server(model: str, context: int | None) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """`synapse up`, ended as a user would end it."""
     command = [sys.executable, "-m", "synapse_engine.cli", "up", model, "--port", "0", "--json"]
+    command += ["--ctx", str(context)] if context else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process, announced(process)
@@ -310,11 +311,16 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="smollm2-135m-instruct", help="name or path")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument(
+        "--ctx",
+        type=int,
+        help="context length of the server; in a short soak a small one, so that its KV pages fill early",
+    )
     parser.add_argument("--seconds", type=float, default=3600, help="give up after this long")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same requests")
     parser.add_argument("--progress", action="store_true")
     options = parser.parse_args()
-    with server(options.model) as (process, ready):
+    with server(options.model, options.ctx) as (process, ready):
         begun = time.monotonic()
         tally = asyncio.run(run(ready["url"], ready["model"], options, process.pid))
         well = report(tally, time.monotonic() - begun)

@@ -59,7 +59,8 @@ def test_growing_memory_is_noticed(capsys, rss, well):
 
 
 def test_the_real_server(smollm2_path):
-    command = [sys.executable, "-m", "bench.soak", str(smollm2_path), "--requests", "60", "--connections", "16"]
+    load = ["--requests", "240", "--connections", "16", "--ctx", "512"]
+    command = [sys.executable, "-m", "bench.soak", str(smollm2_path), *load]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sum(json.loads(done.stdout)["outcomes"].values()) == 60
+    assert sum(json.loads(done.stdout)["outcomes"].values()) == 240

@@ -53,8 +53,9 @@ class Stream:
         return self._outcome.generation()
 
     def close(self) -> None:
-        """Cancels what has not come yet."""
+        """Cancels what has not come yet; what was not read yet is dropped."""
         request_id, self._id = self._id, None
+        self._pieces.clear()
         if request_id is not None and not self._outcome.done:
             self._native.cancel(request_id)
 
