@@ -1,4 +1,5 @@
 //! Rows of activations, as f32 and as 8-bit groups. Knows nothing of weights.
+use crate::simd::MAX_SHIFT;
 
 /// Columns that meet one group of weights.
 pub const GROUP: usize = 32;
@@ -37,9 +38,6 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// The largest shift: sums of 16 products of 8-bit numbers keep within 31 bits.
-    pub const MAX_SHIFT: i32 = 8;
-
     /// Scales that cover the largest magnitude of each half with 127 steps.
     #[inline(always)]
     pub fn covering(largest: [f32; 2]) -> Self {
@@ -50,7 +48,7 @@ impl Scaling {
         }
         // The exponent of a quotient >= 1 is the logarithm's whole part.
         let exponent = ((wide / narrow).to_bits() >> 23) as i32 - 127;
-        let steps = exponent.min(Self::MAX_SHIFT);
+        let steps = exponent.min(MAX_SHIFT);
         let fine = wide / (127u32 << steps) as f32;
         let shift = if largest[0] >= largest[1] { [steps, 0] } else { [0, steps] };
         Self { scale: fine, shift }

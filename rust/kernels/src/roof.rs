@@ -11,7 +11,11 @@ pub const SOME: usize = 8;
 pub const MANY: usize = 12;
 /// Multiply-adds of one dot operation.
 pub const DOT: usize = 4 * LANES;
+/// Dot operations of a chain in a step, as in half a group.
+pub const RUN: usize = 4;
 const CODES: [u8; 2] = [7, 6];
+/// Of the formats that most weights have.
+const CODE_BITS: u32 = 4;
 /// Four for every two chains.
 const ACTIVATIONS: [i8; 2 * MANY] = {
     let mut values = [0; 2 * MANY];
@@ -28,7 +32,8 @@ pub const STREAMS: usize = 4;
 const READS: usize = 4;
 const VECTOR: usize = 64;
 
-/// `steps` times `N` dot operations that never leave the registers, but for the four activations that two of them share.
+/// `steps` times [`RUN`] dot operations in `N` chains that never leave the registers, but for the four activations that two of
+/// them share.
 ///
 /// # Safety
 /// As [`Simd`].
@@ -43,8 +48,15 @@ pub unsafe fn dots<S: Simd, const N: usize>(steps: usize) -> i32 {
         for _ in 0..steps {
             // Opaque, so that the compiler does not work out the result instead.
             let activations = black_box(ACTIVATIONS.as_ptr());
+            let mut products = [S::no_products(); N];
+            for _ in 0..RUN {
+                for chain in 0..N {
+                    let activations = activations.add(4 * (chain / 2));
+                    products[chain] = S::dot(products[chain], codes[chain % 2], activations, CODE_BITS);
+                }
+            }
             for chain in 0..N {
-                sums[chain] = S::dot(sums[chain], codes[chain % 2], activations.add(4 * (chain / 2)), false);
+                sums[chain] = S::add_products(sums[chain], products[chain], 0, CODE_BITS);
             }
         }
         sums.into_iter().map(|sum| S::sum_i32(sum)).fold(0, i32::wrapping_add)
@@ -87,7 +99,7 @@ mod tests {
                 let step: i32 = (0..chains)
                     .map(|chain| {
                         let four: i32 = ACTIVATIONS[4 * (chain / 2)..][..4].iter().map(|&value| i32::from(value)).sum();
-                        LANES as i32 * i32::from(CODES[chain % 2]) * four
+                        (RUN * LANES) as i32 * i32::from(CODES[chain % 2]) * four
                     })
                     .sum();
                 for steps in [0, 1, 1000] {

@@ -10,7 +10,7 @@ const BUFFER: usize = 512 << 20;
 /// Bytes that a thread reads at a time.
 const READ_CHUNK: usize = 4 << 20;
 /// Steps of the loop of dot operations that a thread does at a time: some tens of microseconds.
-const DOT_STEPS: usize = 10_000;
+const DOT_STEPS: usize = 2_500;
 const DOT_CHUNKS_PER_THREAD: usize = 64;
 const ROUNDS: usize = 12;
 
@@ -41,7 +41,7 @@ impl Cpu {
     fn dot_speed(&self) -> f64 {
         let chunks = self.threads() * DOT_CHUNKS_PER_THREAD;
         let speed = |chains: usize| {
-            let operations = 2 * roof::DOT * chains * DOT_STEPS * chunks;
+            let operations = 2 * roof::DOT * roof::RUN * chains * DOT_STEPS * chunks;
             best(operations, || {
                 self.pool.run(chunks, &|_| {
                     black_box(self.set.dots(chains, DOT_STEPS));

@@ -42,14 +42,14 @@ pub unsafe fn tile<S: Simd, P: Packed, const R: usize>(
             let (weights, codes) = walk.next(group);
             let chunks = P::Codes::chunks::<S>(codes);
             let x = rows.group(first, group);
-            let mut int = [[S::splat_i32(0); 2]; R];
+            let mut sums = [[S::no_products(); 2]; R];
             for c in 0..chunks.len() {
                 for_each_row!(r in R => {
                     let half = c / (chunks.len() / 2);
-                    int[r][half] = S::dot(int[r][half], chunks[c], x[r].codes.as_ptr().add(4 * c), P::Codes::WIDE);
+                    sums[r][half] = S::dot(sums[r][half], chunks[c], x[r].codes.as_ptr().add(4 * c), P::Codes::BITS);
                 });
             }
-            for_each_row!(r in R => { acc[r] = add_group::<S, P>(acc[r], int[r], &weights, &x[r]) });
+            for_each_row!(r in R => { acc[r] = add_group::<S, P>(acc[r], sums[r], &weights, &x[r]) });
         }
         // Indexed by constants only, the sums stay in registers until here.
         let mut sums = [[0.0; LANES]; R];

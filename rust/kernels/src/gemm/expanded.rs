@@ -151,7 +151,7 @@ unsafe fn block<S: Simd, P: Packed, const T: usize, const R: usize>(
     }
 }
 
-/// The integer sums of one half of a group.
+/// The products of one half of a group.
 #[inline(always)]
 unsafe fn half<S: Simd, P: Packed, const T: usize, const R: usize>(
     group: &[Expanded; TILES],
@@ -159,10 +159,10 @@ unsafe fn half<S: Simd, P: Packed, const T: usize, const R: usize>(
     x: &PanelGroup,
     row: usize,
     which: usize,
-) -> [[S::I32; R]; T] {
+) -> [[S::Products; R]; T] {
     // SAFETY: a half has four chunks, and four codes for each.
     unsafe {
-        let mut int = [[S::splat_i32(0); R]; T];
+        let mut sums = [[S::no_products(); R]; T];
         for c in HALF * which..HALF * (which + 1) {
             let mut weights = [S::codes(group[tile].codes[c].as_ptr()); T];
             for t in 1..T {
@@ -171,10 +171,10 @@ unsafe fn half<S: Simd, P: Packed, const T: usize, const R: usize>(
             for r in 0..R {
                 let activations = x[row + r].codes.as_ptr().add(4 * c);
                 for t in 0..T {
-                    int[t][r] = S::dot(int[t][r], weights[t], activations, P::Codes::WIDE);
+                    sums[t][r] = S::dot(sums[t][r], weights[t], activations, P::Codes::BITS);
                 }
             }
         }
-        int
+        sums
     }
 }

@@ -9,7 +9,7 @@ pub mod float;
 
 use crate::{
     activations::{PANEL, PanelGroup, RowGroup},
-    packed::{Packed, Scales, Values},
+    packed::{Codes, Packed, Scales, Values},
     simd::{LANES, Simd},
 };
 
@@ -83,26 +83,25 @@ impl Sink {
     }
 }
 
-/// `acc` plus one group of one row: `int` holds both halves' sums of codes times activations.
+/// `acc` plus one group of one row: `sums` holds both halves' products of codes and activations.
 ///
 /// # Safety
 /// As [`Simd`].
 #[inline(always)]
 pub unsafe fn add_group<S: Simd, P: Packed>(
     acc: S::F32,
-    int: [S::I32; 2],
+    sums: [S::Products; 2],
     weights: &Values<S>,
     x: &RowGroup,
 ) -> S::F32 {
     // SAFETY: no memory is touched.
     unsafe {
-        let first = S::shift_left(int[0], S::splat_i32(x.shift[0]));
-        let second = S::shift_left(int[1], S::splat_i32(x.shift[1]));
         if P::Scales::HALVES {
-            let acc = add_half::<S, P>(acc, first, weights, x, 0);
-            return add_half::<S, P>(acc, second, weights, x, 1);
+            let acc = add_half::<S, P>(acc, sums[0], weights, x, 0);
+            return add_half::<S, P>(acc, sums[1], weights, x, 1);
         }
-        let int = minus_offset::<S, P>(S::add_i32(first, second), x.minus_whole);
+        let first = S::add_products(minus_offset::<S, P>(x.minus_whole), sums[0], x.shift[0], P::Codes::BITS);
+        let int = S::add_products(first, sums[1], x.shift[1], P::Codes::BITS);
         let acc = S::fma(S::to_f32(int), S::mul(weights.d[0], S::splat(x.scale)), acc);
         if P::Scales::MINS { S::fma(weights.m[0], S::splat(x.sum), acc) } else { acc }
     }
@@ -112,7 +111,7 @@ pub unsafe fn add_group<S: Simd, P: Packed>(
 #[inline(always)]
 unsafe fn add_half<S: Simd, P: Packed>(
     acc: S::F32,
-    int: S::I32,
+    sum: S::Products,
     weights: &Values<S>,
     x: &RowGroup,
     half: usize,
@@ -120,7 +119,7 @@ unsafe fn add_half<S: Simd, P: Packed>(
     // SAFETY: no memory is touched.
     unsafe {
         let (scale, minus) = (S::splat(x.scale), x.minus_half[half]);
-        let int = minus_offset::<S, P>(int, minus);
+        let int = S::add_products(minus_offset::<S, P>(minus), sum, x.shift[half], P::Codes::BITS);
         let acc = S::fma(S::to_f32(int), S::mul(weights.d[half], scale), acc);
         if !P::Scales::MINS {
             return acc;
@@ -130,10 +129,16 @@ unsafe fn add_half<S: Simd, P: Packed>(
     }
 }
 
-/// The sum as if the offset had been subtracted from every code.
+/// What is left to add to sums of products, as if the offset had been subtracted from every code; `minus_sum` is minus the sum
+/// of the activations.
 #[inline(always)]
-unsafe fn minus_offset<S: Simd, P: Packed>(int: S::I32, minus_sum: i32) -> S::I32 {
-    let Some(bits) = P::OFFSET_BITS else { return int };
+unsafe fn minus_offset<S: Simd, P: Packed>(minus_sum: i32) -> S::I32 {
     // SAFETY: no memory is touched.
-    unsafe { S::add_i32(int, S::shift_left(S::splat_i32(minus_sum), S::splat_i32(bits as i32))) }
+    unsafe {
+        match P::OFFSET_BITS {
+            None => S::splat_i32(0),
+            Some(_) if P::Codes::BITS == 8 && S::BYTES_ARE_SIGNED => S::splat_i32(0),
+            Some(bits) => S::shift_left(S::splat_i32(minus_sum), S::splat_i32(bits as i32)),
+        }
+    }
 }

@@ -13,8 +13,6 @@ pub trait Codes: 'static {
     const BITS: u32;
     /// Bytes of a group's codes.
     const BYTES: usize;
-    /// Codes may exceed 127.
-    const WIDE: bool = Self::BITS == 8;
 
     /// # Safety
     /// As [`Simd`], over [`Codes::BYTES`] bytes.

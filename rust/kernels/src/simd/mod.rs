@@ -36,6 +36,8 @@ pub use x86_avx512::Avx512Vnni;
 
 /// Lanes of a vector; rows of a weight tile; tokens of a KV page.
 pub const LANES: usize = 16;
+/// Sums of products are shifted by this much at most: those of 16 columns of 8-bit numbers keep within 31 bits.
+pub const MAX_SHIFT: i32 = 8;
 
 /// Vector operations over sixteen lanes.
 ///
@@ -49,6 +51,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type I32: Copy;
     /// Sixty-four unsigned bytes: sixteen weight rows by four consecutive columns.
     type Codes: Copy;
+    /// What is kept of up to four dot operations: products of sixteen columns, not yet summed to an `i32` for each row.
+    type Products: Copy;
+
+    /// [`Simd::dot`] takes 8-bit codes for 128 less than they are: here, signed bytes are easier to multiply.
+    const BYTES_ARE_SIGNED: bool = false;
 
     unsafe fn splat(value: f32) -> Self::F32;
     unsafe fn load(from: *const f32) -> Self::F32;
@@ -96,9 +103,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn select<const VALUE: u8>(from: *const u8) -> Self::Codes;
     /// Each byte (below 16) replaced by that entry of the table.
     unsafe fn lookup(table: &[u8; 16], codes: Self::Codes) -> Self::Codes;
-    /// Per row: `acc + sum over 4 columns of code * activation`; the four signed bytes at `activations` serve all rows.
-    /// `wide`: codes may exceed 127.
-    unsafe fn dot(acc: Self::I32, codes: Self::Codes, activations: *const i8, wide: bool) -> Self::I32;
+    unsafe fn no_products() -> Self::Products;
+    /// Per row: `sum` and the products of 4 columns, code * activation; the four signed bytes at `activations`, none of them
+    /// -128, serve all rows. Codes have `bits` bits, the same all along.
+    unsafe fn dot(sum: Self::Products, codes: Self::Codes, activations: *const i8, bits: u32) -> Self::Products;
+    /// Per row: `acc + (all products of sum << by)`; `by` is at most [`MAX_SHIFT`].
+    unsafe fn add_products(acc: Self::I32, sum: Self::Products, by: i32, bits: u32) -> Self::I32;
 }
 
 /// `e^x` with `x` clamped to `-87..=87`, relative error below 3e-7.

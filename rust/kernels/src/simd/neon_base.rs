@@ -16,11 +16,14 @@ pub struct Quarters<D>(PhantomData<D>);
 
 /// How four rows of four codes meet four activations: where the sets differ.
 pub trait Dot: Copy + Send + Sync + 'static {
+    /// As [`Simd::BYTES_ARE_SIGNED`].
+    const BYTES_ARE_SIGNED: bool;
+
     /// As [`Simd::dot`]; `activations` repeats its four bytes.
     ///
     /// # Safety
     /// As [`Simd`].
-    unsafe fn dot(acc: [int32x4_t; 4], codes: [uint8x16_t; 4], activations: int8x16_t, wide: bool) -> [int32x4_t; 4];
+    unsafe fn dot(sum: [int32x4_t; 4], codes: [uint8x16_t; 4], activations: int8x16_t, bits: u32) -> [int32x4_t; 4];
 }
 
 impl<D> Quarters<D> {
@@ -73,6 +76,9 @@ impl<D: Dot> Simd for Quarters<D> {
     type F32 = [float32x4_t; 4];
     type I32 = [int32x4_t; 4];
     type Codes = [uint8x16_t; 4];
+    type Products = [int32x4_t; 4];
+
+    const BYTES_ARE_SIGNED: bool = D::BYTES_ARE_SIGNED;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self::F32 {
@@ -238,11 +244,19 @@ impl<D: Dot> Simd for Quarters<D> {
         from_fn(|i| unsafe { vqtbl1q_u8(table, codes[i]) })
     }
     #[inline(always)]
-    unsafe fn dot(acc: Self::I32, codes: Self::Codes, activations: *const i8, wide: bool) -> Self::I32 {
+    unsafe fn no_products() -> Self::Products {
+        unsafe { Self::splat_i32(0) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: Self::Products, codes: Self::Codes, activations: *const i8, bits: u32) -> Self::Products {
         unsafe {
             let four = vreinterpretq_s8_s32(vdupq_n_s32(activations.cast::<i32>().read_unaligned()));
-            D::dot(acc, codes, four, wide)
+            D::dot(sum, codes, four, bits)
         }
+    }
+    #[inline(always)]
+    unsafe fn add_products(acc: Self::I32, sum: Self::Products, by: i32, _: u32) -> Self::I32 {
+        unsafe { Self::add_i32(acc, Self::shift_left(sum, Self::splat_i32(by))) }
     }
 }
 
@@ -256,19 +270,14 @@ pub(super) trait SignedDot: Copy + Send + Sync + 'static {
 }
 
 impl<T: SignedDot> Dot for T {
-    /// Codes below 128 are signed bytes as they are; others become so by subtracting 128, which is put back as
-    /// `2 * 64 * activation`.
+    const BYTES_ARE_SIGNED: bool = true;
+
+    /// Codes below 128 are signed bytes as they are; others become so by subtracting 128.
     #[inline(always)]
-    unsafe fn dot(acc: [int32x4_t; 4], codes: [uint8x16_t; 4], a: int8x16_t, wide: bool) -> [int32x4_t; 4] {
-        unsafe {
-            if !wide {
-                return from_fn(|i| T::dot(acc[i], vreinterpretq_s8_u8(codes[i]), a));
-            }
-            let put_back = vshlq_n_s32::<1>(T::dot(vdupq_n_s32(0), vdupq_n_s8(64), a));
-            from_fn(|i| {
-                let code = vreinterpretq_s8_u8(veorq_u8(codes[i], vdupq_n_u8(128)));
-                T::dot(vaddq_s32(acc[i], put_back), code, a)
-            })
-        }
+    unsafe fn dot(sum: [int32x4_t; 4], codes: [uint8x16_t; 4], a: int8x16_t, bits: u32) -> [int32x4_t; 4] {
+        from_fn(|i| unsafe {
+            let signed = if bits == 8 { veorq_u8(codes[i], vdupq_n_u8(128)) } else { codes[i] };
+            T::dot(sum[i], vreinterpretq_s8_u8(signed), a)
+        })
     }
 }

@@ -23,9 +23,11 @@ impl NeonI8mm {
 }
 
 impl Dot for Mixed {
+    const BYTES_ARE_SIGNED: bool = false;
+
     #[inline(always)]
-    unsafe fn dot(acc: [int32x4_t; 4], codes: [uint8x16_t; 4], a: int8x16_t, _: bool) -> [int32x4_t; 4] {
-        from_fn(|i| unsafe { usdot(acc[i], codes[i], a) })
+    unsafe fn dot(sum: [int32x4_t; 4], codes: [uint8x16_t; 4], a: int8x16_t, _: u32) -> [int32x4_t; 4] {
+        from_fn(|i| unsafe { usdot(sum[i], codes[i], a) })
     }
 }
 

@@ -40,6 +40,7 @@ impl Simd for Portable {
     type F32 = F;
     type I32 = [i32; LANES];
     type Codes = [u8; 64];
+    type Products = [i32; LANES];
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> F {
@@ -183,10 +184,18 @@ impl Simd for Portable {
         codes.map(|c| table[usize::from(c & 15)])
     }
     #[inline(always)]
-    unsafe fn dot(acc: [i32; LANES], codes: [u8; 64], activations: *const i8, _: bool) -> [i32; LANES] {
+    unsafe fn no_products() -> [i32; LANES] {
+        [0; LANES]
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: [i32; LANES], codes: [u8; 64], activations: *const i8, _: u32) -> [i32; LANES] {
         let a: [i8; 4] = unsafe { read(activations) };
         std::array::from_fn(|row| {
             acc[row] + (0..4).map(|k| i32::from(codes[row * 4 + k]) * i32::from(a[k])).sum::<i32>()
         })
+    }
+    #[inline(always)]
+    unsafe fn add_products(acc: [i32; LANES], sum: [i32; LANES], by: i32, _: u32) -> [i32; LANES] {
+        std::array::from_fn(|i| acc[i] + (sum[i] << by))
     }
 }

@@ -11,12 +11,21 @@ use super::Simd;
 pub struct Halves<D>(PhantomData<D>);
 
 /// How eight rows of four codes meet four activations: where the sets differ.
+///
+/// # Safety
+/// As [`Simd`].
 pub trait Dot: Copy + Send + Sync + 'static {
-    /// As [`Simd::dot`], for eight rows; `activations` repeats its four bytes.
-    ///
-    /// # Safety
-    /// As [`Simd`].
-    unsafe fn dot(acc: __m256i, codes: __m256i, activations: __m256i, wide: bool) -> __m256i;
+    /// As [`Simd::Products`], for eight rows.
+    type Products: Copy;
+    /// As [`Simd::BYTES_ARE_SIGNED`].
+    const BYTES_ARE_SIGNED: bool;
+
+    /// As [`Simd::no_products`].
+    unsafe fn no_products() -> Self::Products;
+    /// As [`Simd::dot`]; `activations` repeats its four bytes.
+    unsafe fn dot(sum: Self::Products, codes: __m256i, activations: __m256i, bits: u32) -> Self::Products;
+    /// As [`Simd::add_products`].
+    unsafe fn add_products(acc: __m256i, sum: Self::Products, by: i32, bits: u32) -> __m256i;
 }
 
 impl<D> Halves<D> {
@@ -53,6 +62,9 @@ impl<D: Dot> Simd for Halves<D> {
     type F32 = [__m256; 2];
     type I32 = [__m256i; 2];
     type Codes = [__m256i; 2];
+    type Products = [D::Products; 2];
+
+    const BYTES_ARE_SIGNED: bool = D::BYTES_ARE_SIGNED;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self::F32 {
@@ -256,10 +268,18 @@ impl<D: Dot> Simd for Halves<D> {
         }
     }
     #[inline(always)]
-    unsafe fn dot(acc: Self::I32, codes: Self::Codes, activations: *const i8, wide: bool) -> Self::I32 {
+    unsafe fn no_products() -> Self::Products {
+        unsafe { [D::no_products(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: Self::Products, codes: Self::Codes, activations: *const i8, bits: u32) -> Self::Products {
         unsafe {
             let a = _mm256_set1_epi32(activations.cast::<i32>().read_unaligned());
-            [D::dot(acc[0], codes[0], a, wide), D::dot(acc[1], codes[1], a, wide)]
+            [D::dot(sum[0], codes[0], a, bits), D::dot(sum[1], codes[1], a, bits)]
         }
+    }
+    #[inline(always)]
+    unsafe fn add_products(acc: Self::I32, sum: Self::Products, by: i32, bits: u32) -> Self::I32 {
+        unsafe { [D::add_products(acc[0], sum[0], by, bits), D::add_products(acc[1], sum[1], by, bits)] }
     }
 }

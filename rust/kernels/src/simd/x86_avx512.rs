@@ -30,6 +30,7 @@ impl Simd for Avx512Vnni {
     type F32 = __m512;
     type I32 = __m512i;
     type Codes = __m512i;
+    type Products = __m512i;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -172,8 +173,16 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), codes) }
     }
     #[inline(always)]
-    unsafe fn dot(acc: __m512i, codes: __m512i, activations: *const i8, _: bool) -> __m512i {
-        unsafe { _mm512_dpbusd_epi32(acc, codes, _mm512_set1_epi32(activations.cast::<i32>().read_unaligned())) }
+    unsafe fn no_products() -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, codes: __m512i, activations: *const i8, _: u32) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(activations.cast::<i32>().read_unaligned())) }
+    }
+    #[inline(always)]
+    unsafe fn add_products(acc: __m512i, sum: __m512i, by: i32, _: u32) -> __m512i {
+        unsafe { Self::add_i32(acc, shift_left(sum, _mm512_set1_epi32(by))) }
     }
 }
 

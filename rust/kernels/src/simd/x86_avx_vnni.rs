@@ -20,8 +20,19 @@ impl AvxVnni {
 }
 
 impl Dot for Fours {
+    type Products = __m256i;
+    const BYTES_ARE_SIGNED: bool = false;
+
     #[inline(always)]
-    unsafe fn dot(acc: __m256i, codes: __m256i, a: __m256i, _: bool) -> __m256i {
-        unsafe { _mm256_dpbusd_avx_epi32(acc, codes, a) }
+    unsafe fn no_products() -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, codes: __m256i, a: __m256i, _: u32) -> __m256i {
+        unsafe { _mm256_dpbusd_avx_epi32(sum, codes, a) }
+    }
+    #[inline(always)]
+    unsafe fn add_products(acc: __m256i, sum: __m256i, by: i32, _: u32) -> __m256i {
+        unsafe { _mm256_add_epi32(acc, _mm256_sllv_epi32(sum, _mm256_set1_epi32(by))) }
     }
 }
