@@ -3,7 +3,7 @@ use crate::{
     Format,
     activations::PanelGroup,
     attention::{Head, Queries},
-    gemm::{Rows, Sink, expanded},
+    gemm::{Ahead, Rows, Sink, expanded},
 };
 
 /// The kernels of one instruction set.
@@ -14,7 +14,17 @@ use crate::{
 pub(crate) trait KernelSet: Send + Sync {
     fn name(&self) -> &'static str;
     /// See [`crate::gemm::direct::tile`]; `count` is at most [`crate::gemm::direct::MAX_ROWS`].
-    unsafe fn direct(&self, format: Format, tile: *const u8, rows: Rows, first: usize, count: usize, sink: Sink);
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn direct(
+        &self,
+        format: Format,
+        tile: *const u8,
+        rows: Rows,
+        first: usize,
+        count: usize,
+        ahead: Ahead,
+        sink: Sink,
+    );
     /// See [`crate::gemm::expanded::tiles`].
     unsafe fn expanded(
         &self,
@@ -58,9 +68,16 @@ macro_rules! kernel_set {
             type Isa = $isa;
 
             $(#[$feature])?
-            unsafe fn direct<P: Packed, const R: usize>(tile: *const u8, rows: Rows, first: usize, n: usize, sink: Sink) {
+            unsafe fn direct<P: Packed, const R: usize>(
+                tile: *const u8,
+                rows: Rows,
+                first: usize,
+                n: usize,
+                ahead: Ahead,
+                sink: Sink,
+            ) {
                 // SAFETY: passed on to the caller.
-                unsafe { gemm::direct::tile::<Isa, P, R>(tile, rows, first, n, sink) }
+                unsafe { gemm::direct::tile::<Isa, P, R>(tile, rows, first, n, ahead, sink) }
             }
             $(#[$feature])?
             unsafe fn expanded<P: Packed>(
@@ -129,13 +146,22 @@ macro_rules! kernel_set {
                 fn name(&self) -> &'static str {
                     $name
                 }
-                unsafe fn direct(&self, format: Format, tile: *const u8, rows: Rows, first: usize, n: usize, sink: Sink) {
+                unsafe fn direct(
+                    &self,
+                    format: Format,
+                    tile: *const u8,
+                    rows: Rows,
+                    first: usize,
+                    n: usize,
+                    ahead: Ahead,
+                    sink: Sink,
+                ) {
                     // SAFETY: see above and the caller.
                     unsafe {
                         with_layout!(format, unreachable!("{format} is not quantized"), P => match n {
-                            1 => direct::<P, 1>(tile, rows, first, n, sink),
-                            2 => direct::<P, 2>(tile, rows, first, n, sink),
-                            _ => direct::<P, 4>(tile, rows, first, n, sink),
+                            1 => direct::<P, 1>(tile, rows, first, n, ahead, sink),
+                            2 => direct::<P, 2>(tile, rows, first, n, ahead, sink),
+                            _ => direct::<P, 4>(tile, rows, first, n, ahead, sink),
                         })
                     }
                 }
@@ -232,7 +258,7 @@ mod sets {
         activations::PanelGroup,
         attention::{self, Element, Head, Queries},
         gemm::{
-            self, Rows, Sink,
+            self, Ahead, Rows, Sink,
             expanded::{Scratch, TILES},
             float::Float,
         },

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Activations, Matrix,
-    gemm::{self, Sink, direct, expanded, float},
+    gemm::{self, Ahead, Sink, direct, expanded, float},
     simd::LANES,
 };
 
@@ -24,6 +24,9 @@ const CHUNKS_PER_THREAD: usize = 8;
 /// A piece costs half a microsecond beside its work, as its memory has to be fetched ahead anew: where reading weights is all
 /// the work, smaller pieces than this are only cut to have two for each thread.
 const READ_CHUNK_BYTES: usize = 4 << 20;
+
+/// How far ahead of a single pass memory is asked for. Several passes ask for the next tile, each for its share.
+const NEAR_AHEAD_BYTES: usize = 4 << 10;
 
 thread_local! {
     static SCRATCH: RefCell<expanded::Scratch> = RefCell::default();
@@ -124,12 +127,17 @@ impl Cpu {
 
     fn direct_tiles(&self, activations: &Activations, task: &Task, from: usize, to: usize) {
         let rows = rows(activations);
+        let (format, bytes) = (task.matrix.format(), task.matrix.tile_bytes());
+        let passes = activations.rows().div_ceil(direct::MAX_ROWS).max(1);
+        let share = bytes.div_ceil(passes);
+        let reach = if passes == 1 { bytes.min(NEAR_AHEAD_BYTES) } else { bytes };
         for tile in from..to {
-            for first in (0..activations.rows()).step_by(direct::MAX_ROWS) {
+            let (at, sink) = (task.tile(tile), task.sink(tile));
+            for (pass, first) in (0..activations.rows()).step_by(direct::MAX_ROWS).enumerate() {
                 let count = direct::MAX_ROWS.min(activations.rows() - first);
-                let (format, at, sink) = (task.matrix.format(), task.tile(tile), task.sink(tile));
+                let ahead = Ahead::new(at.wrapping_add(reach + pass * share), share, rows.groups);
                 // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
-                unsafe { self.set.direct(format, at, rows, first, count, sink) };
+                unsafe { self.set.direct(format, at, rows, first, count, ahead, sink) };
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Few rows: packed weights are unpacked in registers, once for a panel of rows. Memory bandwidth is the limit.
-use super::{Rows, Sink, add_group};
+use super::{Ahead, Rows, Sink, add_group};
 use crate::{
     activations::PANEL,
     packed::{Codes, Packed, Walk},
@@ -22,7 +22,7 @@ macro_rules! for_each_row {
     };
 }
 
-/// One tile times `count` rows from `first` on, which begins a panel; `count <= R`.
+/// One tile times `count` rows from `first` on, which begins a panel; `count <= R`. `ahead` has a step for each group.
 ///
 /// # Safety
 /// As [`Simd`]; the tile must hold `rows.groups` groups, the rows must exist, `sink` must be writable for them.
@@ -32,6 +32,7 @@ pub unsafe fn tile<S: Simd, P: Packed, const R: usize>(
     rows: Rows,
     first: usize,
     count: usize,
+    mut ahead: Ahead,
     sink: Sink,
 ) {
     // SAFETY: as the caller vouches.
@@ -39,6 +40,7 @@ pub unsafe fn tile<S: Simd, P: Packed, const R: usize>(
         let mut acc = [S::splat(0.0); R];
         let mut walk = Walk::<S, P>::new(tile);
         for group in 0..rows.groups {
+            ahead.fetch::<S>();
             let (weights, codes) = walk.next(group);
             let chunks = P::Codes::chunks::<S>(codes);
             let x = rows.group(first, group);

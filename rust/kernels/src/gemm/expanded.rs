@@ -1,6 +1,6 @@
 //! Many rows: a stretch of two tiles is unpacked once into a buffer that stays in the nearest cache, then meets all rows;
 //! then the next stretch. Sums wait in a second buffer meanwhile. Arithmetic is the limit.
-use super::{Rows, Sink, add_group};
+use super::{Ahead, Rows, Sink, add_group};
 use crate::{
     activations::{PANEL, PanelGroup},
     packed::{Codes, Packed, Scales, Values, Walk},
@@ -69,7 +69,15 @@ pub unsafe fn tiles<S: Simd, P: Packed, const T: usize, const R: usize>(
                     expand::<S, P>(walk, from + index, to);
                 }
             }
+            let next = |tile: usize| {
+                let ends = from + length == rows.groups;
+                let at =
+                    if ends { tiles[tile].wrapping_add(TILES * P::tile_bytes(rows.groups)) } else { walks[tile].at() };
+                Ahead::new(at, STRETCH * P::GROUP_BYTES, count.div_ceil(PANEL))
+            };
+            let mut ahead: [_; TILES] = std::array::from_fn(next);
             for (panel, sums) in sums.iter_mut().enumerate() {
+                ahead.iter_mut().for_each(|tile| tile.fetch::<S>());
                 let x = std::slice::from_raw_parts(rows.group(panel * PANEL, from), length);
                 for tile in (0..TILES).step_by(T) {
                     for row in (0..PANEL).step_by(R) {

@@ -13,6 +13,9 @@ use crate::{
     simd::{LANES, Simd},
 };
 
+/// Bytes of a cache line, on most processors.
+const LINE: usize = 64;
+
 /// Quantized activations as kernels see them: panels of `groups` groups, one after another.
 #[derive(Clone, Copy)]
 pub struct Rows {
@@ -29,6 +32,33 @@ impl Rows {
     pub unsafe fn group<'a>(&self, row: usize, group: usize) -> &'a PanelGroup {
         // SAFETY: as the caller vouches.
         unsafe { &*self.panels.add(row / PANEL * self.groups + group) }
+    }
+}
+
+/// Memory that is read next, asked for while this pass computes: otherwise reading and computing would take turns.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    at: *const u8,
+    step: usize,
+}
+
+impl Ahead {
+    /// `bytes` from `at` on, in `steps` steps.
+    pub fn new(at: *const u8, bytes: usize, steps: usize) -> Self {
+        Self { at, step: bytes.div_ceil(steps.max(1)) }
+    }
+
+    /// Asks for the next step's lines.
+    ///
+    /// # Safety
+    /// As [`Simd`].
+    #[inline(always)]
+    pub unsafe fn fetch<S: Simd>(&mut self) {
+        for line in (0..self.step).step_by(LINE) {
+            // SAFETY: as the caller vouches; what is asked for need not exist.
+            unsafe { S::prefetch(self.at.wrapping_add(line)) };
+        }
+        self.at = self.at.wrapping_add(self.step);
     }
 }
 

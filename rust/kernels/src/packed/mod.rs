@@ -93,6 +93,11 @@ impl<S: Simd, P: Packed> Walk<S, P> {
         Self { at: tile, header: unsafe { P::Scales::header(tile) }, layout: PhantomData }
     }
 
+    /// Where the next group, or the header before it, lies.
+    pub fn at(&self) -> *const u8 {
+        self.at
+    }
+
     /// Scales and codes of group `index`; to be called with 0, 1, 2, ...
     ///
     /// # Safety

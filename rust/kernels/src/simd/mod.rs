@@ -57,6 +57,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// [`Simd::dot`] takes 8-bit codes for 128 less than they are: here, signed bytes are easier to multiply.
     const BYTES_ARE_SIGNED: bool = false;
 
+    /// Asks for the cache line at `at`, which need not be readable.
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const u8) {}
     unsafe fn splat(value: f32) -> Self::F32;
     unsafe fn load(from: *const f32) -> Self::F32;
     unsafe fn load_f16(from: *const u16) -> Self::F32;

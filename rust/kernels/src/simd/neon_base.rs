@@ -81,6 +81,10 @@ impl<D: Dot> Simd for Quarters<D> {
     const BYTES_ARE_SIGNED: bool = D::BYTES_ARE_SIGNED;
 
     #[inline(always)]
+    unsafe fn prefetch(at: *const u8) {
+        unsafe { asm!("prfm pldl2keep, [{}]", in(reg) at, options(readonly, nostack, preserves_flags)) }
+    }
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self::F32 {
         unsafe { [vdupq_n_f32(value); 4] }
     }

@@ -67,6 +67,10 @@ impl<D: Dot> Simd for Halves<D> {
     const BYTES_ARE_SIGNED: bool = D::BYTES_ARE_SIGNED;
 
     #[inline(always)]
+    unsafe fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self::F32 {
         unsafe { [_mm256_set1_ps(value); 2] }
     }
