@@ -1,7 +1,7 @@
 //! AVX2: Haswell, Zen and later. Bytes are multiplied to 16-bit sums of pairs.
 #![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 // SAFETY of every block in this file: the value `Avx2` is only made by `detect`; no memory is touched but a table.
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 use super::{
     MAX_SHIFT,
@@ -52,11 +52,11 @@ impl Dot for Pairs {
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, a: __m256i, bits: u32) -> __m256i {
         unsafe {
-            match bits {
+            in_order(match bits {
                 0..=BITS_OF_PAIRS => _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, a)),
                 8 => _mm256_add_epi32(sum, fours(multiply_bytes(codes, a))),
                 _ => _mm256_add_epi32(sum, fours(_mm256_maddubs_epi16(codes, a))),
-            }
+            })
         }
     }
 
@@ -85,4 +85,14 @@ unsafe fn multiply_bytes(codes: __m256i, a: __m256i) -> __m256i {
         let codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
         _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(a, codes))
     }
+}
+
+/// Left to itself, LLVM adds up row after row: weights that should meet all rows while in a register go through memory.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn in_order(mut sum: __m256i) -> __m256i {
+    unsafe {
+        asm!("/* {} */", inout(ymm_reg) sum, options(nomem, nostack, preserves_flags));
+    }
+    sum
 }
