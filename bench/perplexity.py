@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +33,41 @@ QUANTS: list[Quant] = ["none", "f16", "q8", "q4"]
 
 
 @dataclass
+class Losses:
+    """Of each window, the negative log-likelihood of its new tokens and how many they are."""
+
+    sums: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """Over all windows."""
+        return sum(self.counts)
+
+    @property
+    def perplexity(self) -> float:
+        """Over all tokens."""
+        return math.exp(math.fsum(self.sums) / self.tokens)
+
+
+@dataclass
 class Result:
     """One row of the table."""
 
     name: str
     # Over all weights of the model; None where nothing was quantized.
     bits_per_weight: float | None
-    perplexity: float
-    tokens: int
+    losses: Losses
+
+    @property
+    def perplexity(self) -> float:
+        """See `Losses`."""
+        return self.losses.perplexity
+
+    def record(self) -> dict[str, Any]:
+        """What is kept."""
+        kept = {"name": self.name, "bits_per_weight": self.bits_per_weight}
+        return {**kept, "perplexity": self.perplexity, "tokens": self.losses.tokens}
 
 
 def windows(tokens: list[int]) -> Iterator[tuple[list[int], int]]:
@@ -51,14 +78,14 @@ def windows(tokens: list[int]) -> Iterator[tuple[list[int], int]]:
         yield window, len(window) - (WINDOW - STRIDE)
 
 
-def perplexity_of(score: Callable[[list[int]], list[float]], tokens: list[int]) -> tuple[float, int]:
-    """Over all tokens but the first, and how many they are."""
-    total, count = 0.0, 0
+def losses_of(score: Callable[[list[int]], list[float]], tokens: list[int]) -> Losses:
+    """Over all tokens but the first."""
+    losses = Losses()
     for window, new in windows(tokens):
-        total += math.fsum(score(window)[-new:])
-        count += new
-        progress(count, len(tokens) - 1)
-    return math.exp(-total / count), count
+        losses.sums.append(-math.fsum(score(window)[-new:]))
+        losses.counts.append(new)
+        progress(losses.tokens, len(tokens) - 1)
+    return losses
 
 
 def progress(done: int, total: int) -> None:
@@ -82,14 +109,14 @@ def measure_engine(path: Path, quant: Quant, name: str, text: str, threads: int)
                 if event.kind == "done":
                     return [token["logprob"] for token in found[1:]]
 
-    value, count = perplexity_of(score, engine.tokenize(text, add_special=False))
+    losses = losses_of(score, engine.tokenize(text, add_special=False))
     bits = engine.info()["bits_per_weight"]
     engine.close()
-    return Result(name, bits, value, count)
+    return Result(name, bits, losses)
 
 
-def measure_llama_cpp(path: Path, text: str, threads: int) -> Result:
-    """llama.cpp on the GGUF file."""
+def measure_llama_cpp(path: Path, name: str, text: str, threads: int) -> Result:
+    """llama.cpp on a GGUF file."""
     import llama_cpp
     import numpy as np
 
@@ -107,7 +134,7 @@ def measure_llama_cpp(path: Path, text: str, threads: int) -> Result:
         return [float(value) for value in found]
 
     tokens = vocabulary.tokenize(text.encode(), add_bos=False)
-    return Result("llama.cpp, same file", None, *perplexity_of(score, tokens))
+    return Result(name, None, losses_of(score, tokens))
 
 
 def measure_transformers(folder: Path, text: str, threads: int) -> Result:
@@ -124,7 +151,7 @@ def measure_transformers(folder: Path, text: str, threads: int) -> Result:
         return [float(value) for value in values[torch.arange(len(window) - 1), window[1:]]]
 
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
-    return Result(TRUTH, None, *perplexity_of(score, tokens))
+    return Result(TRUTH, None, losses_of(score, tokens))
 
 
 def table(results: list[Result]) -> str:
@@ -153,14 +180,14 @@ def main() -> None:
         file = inputs.model_file(inputs.SMOLLM2)
         results += [
             measure_transformers(options.folder, text, options.threads),
-            measure_llama_cpp(file, text, options.threads),
+            measure_llama_cpp(file, "llama.cpp, same file", text, options.threads),
             measure_engine(file, "auto", "synapse, GGUF as it is", text, options.threads),
         ]
     for quant in options.quant or QUANTS:
         results.append(measure_engine(options.folder, quant, f"synapse, {quant}", text, options.threads))
     print(table(results))
     if not options.no_record:
-        measured = {"perplexity": [asdict(one) for one in results]}
+        measured = {"perplexity": [one.record() for one in results]}
         records.save("perplexity", measured, records.default_folder(), "perplexity")
 
 

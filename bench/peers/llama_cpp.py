@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 import numpy as np
 
 from bench.peers import CONTEXT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BATCH = 512
 
@@ -19,6 +22,17 @@ def silence() -> Any:
     callback = llama_cpp.llama_log_callback(lambda *_: None)
     llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
     return callback
+
+
+def quantize(source: Path, target: Path, file_type: int) -> None:
+    """Writes `source` as its quantizer mixes formats for `file_type`."""
+    log = silence()
+    options = llama_cpp.llama_model_quantize_default_params()
+    options.ftype = file_type
+    options.allow_requantize = True
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(options)):
+        raise RuntimeError(f"llama.cpp does not quantize {source} to {file_type}")
+    del log
 
 
 class Model:

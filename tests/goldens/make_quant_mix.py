@@ -3,13 +3,13 @@
 python -m tests.goldens.make_quant_mix
 """
 
-import ctypes
 import json
 import tempfile
 from pathlib import Path
 
 import llama_cpp
 from bench.make_random_gguf import write_random_gguf
+from bench.peers.llama_cpp import quantize
 from bench.quant_mix import MIXES
 from tests.test_random_gguf import SHAPES, kinds
 
@@ -20,11 +20,7 @@ def requantized(name: str, mix: str, folder: Path) -> dict[str, str]:
     """What llama.cpp makes of a Q8_0 file."""
     source, target = folder / "source.gguf", folder / "target.gguf"
     write_random_gguf(source, SHAPES[name], MIXES["q8_0"])
-    options = llama_cpp.llama_model_quantize_default_params()
-    options.ftype = int(MIXES[mix].file_type)
-    options.allow_requantize = True
-    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(options)):
-        raise RuntimeError(f"llama.cpp does not quantize to {mix}")
+    quantize(source, target, int(MIXES[mix].file_type))
     return kinds(target)
 
 

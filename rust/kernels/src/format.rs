@@ -14,9 +14,9 @@ pub enum Format {
     BF16,
     /// Ours: signed 8 bits, one f16 scale per 32 columns (8.5 bits per weight).
     Q8,
-    /// Ours: signed 6 bits, one f16 scale per 32 columns (6.5 bits per weight).
+    /// Ours: signed 6 bits, an 8-bit scale per 32 columns over an f16 per row (6.25 bits per weight).
     Q6,
-    /// Ours: 4 bits, asymmetric; an 8-bit scale and minimum per 32 columns over two f16 per row (4.5 bits per weight).
+    /// Ours: 4 bits, asymmetric; an 8-bit scale and minimum per 32 columns over an f16 per row (4.5 bits per weight).
     Q4,
     /// A GGUF format, bits kept. The float formats are spelled above, never so.
     Ggml(DType),

@@ -52,7 +52,7 @@ impl Matrix {
             Format::F16 => pack_floats(first, rows, tile, values, |v| f16::from_f32(v).to_le_bytes()),
             Format::BF16 => pack_floats(first, rows, tile, values, |v| bf16::from_f32(v).to_le_bytes()),
             Format::Q8 => pack_groups(format, first, rows, cols, tile, |i| each_group(&values(i), quantize::q8)),
-            Format::Q6 => pack_groups(format, first, rows, cols, tile, |i| each_group(&values(i), quantize::q6)),
+            Format::Q6 => pack_groups(format, first, rows, cols, tile, |i| quantize::q6_row(&values(i))),
             Format::Q4 => pack_groups(format, first, rows, cols, tile, |i| quantize::q4_row(&values(i))),
             Format::Ggml(_) => panic!("{format} is packed from blocks, not from f32"),
         })

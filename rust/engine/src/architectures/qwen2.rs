@@ -54,7 +54,8 @@ impl<B: Backend> Qwen2<B> {
     pub fn new(config: &ModelConfig, settings: Settings, backend: B, weights: &dyn Weights) -> Result<Self> {
         let mut build = Builder::new(backend, weights, config);
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let embed = build.linear("model.embed_tokens", (vocab, hidden), Role::Vocabulary, false)?;
+        let embed_role = if config.tied_head { Role::Vocabulary } else { Role::Plain };
+        let embed = build.linear("model.embed_tokens", (vocab, hidden), embed_role, false)?;
         let layers = (0..config.layers).map(|index| build.layer(index, settings)).collect::<Result<_>>()?;
         let norm = build.norm("model.norm")?;
         let head = match config.tied_head {
@@ -143,13 +144,14 @@ impl<B: Backend> Builder<'_, B> {
         let ModelConfig { heads, kv_heads, head_dim, hidden_size: hidden, qkv_bias, .. } = *self.config;
         let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
         let (q_role, k_role) = (Role::Rotary { heads }, Role::Rotary { heads: kv_heads });
+        let v_role = Role::Value { shared: kv_heads < heads };
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let shape = KvShape { kv_heads, head_dim, kv_type: settings.kv_type };
         Ok(Layer {
             input_norm: self.norm(&name("input_layernorm"))?,
             q: self.linear(&name("self_attn.q_proj"), (q_width, hidden), q_role, qkv_bias)?,
             k: self.linear(&name("self_attn.k_proj"), (kv_width, hidden), k_role, qkv_bias)?,
-            v: self.linear(&name("self_attn.v_proj"), (kv_width, hidden), Role::Plain, qkv_bias)?,
+            v: self.linear(&name("self_attn.v_proj"), (kv_width, hidden), v_role, qkv_bias)?,
             o: self.linear(&name("self_attn.o_proj"), (hidden, q_width), Role::Plain, self.config.o_bias)?,
             ffn: self.ffn(name)?,
             kv: self.backend.kv(shape, settings.pages)?,

@@ -8,8 +8,13 @@ use crate::Result;
 pub enum Role {
     /// Nothing special.
     Plain,
-    /// Embedding or output head: one row per token of the vocabulary; keeps more bits.
+    /// Output head, be it the embedding too: one row per token of the vocabulary; keeps more bits.
     Vocabulary,
+    /// v. An error in it passes through every query head that shares its row, so that it keeps more bits if several do.
+    Value {
+        /// There are fewer of these heads than query heads.
+        shared: bool,
+    },
     /// q or k: `heads` blocks of rows that rotary embedding turns. Some files interleave the rows of a block.
     Rotary {
         /// Blocks.

@@ -72,7 +72,8 @@ impl Weights for Packer<'_> {
             return Ok(Matrix::pack_blocks(dtype, rows, cols, row));
         }
         let too_large = AtomicBool::new(false);
-        let limit = if format == Format::F16 { f16::MAX.to_f32() } else { f32::MAX };
+        // Scales are f16, too.
+        let limit = if matches!(format, Format::F32 | Format::BF16) { f32::MAX } else { f16::MAX.to_f32() };
         let matrix = Matrix::pack_f32(format, rows, cols, |index, out| {
             dequantize(tensor.dtype, row(index), out);
             if !out.iter().all(|value| value.abs() <= limit) {

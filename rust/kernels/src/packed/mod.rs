@@ -13,7 +13,9 @@ use crate::{
 };
 pub use codes::{Bits2, Bits3, Byte, Codebook, Codes, Nibble, NibbleAnd1, NibbleAnd2};
 use scales::Header;
-pub use scales::{ByRow, PerGroup, PerGroupMin, Scales, Super, SuperHalves, SuperHalvesMin, SuperMin, Values};
+pub use scales::{
+    ByRow, ByRowMin, PerGroup, PerGroupMin, RowScale, Scales, Super, SuperHalves, SuperHalvesMin, SuperMin, Values,
+};
 
 /// Thirty-two consecutive weights of one row: `d * scale * (code - offset) - dmin * min`.
 #[derive(Debug, Clone, Copy)]
@@ -129,8 +131,8 @@ macro_rules! with_layout {
         }
         match $format {
             Format::Q8 | Format::Ggml(DType::Q8_0) => with!(Byte, PerGroup),
-            Format::Q6 => with!(NibbleAnd2, PerGroup),
-            Format::Q4 => with!(Nibble, ByRow),
+            Format::Q6 => with!(NibbleAnd2, ByRow),
+            Format::Q4 => with!(Nibble, ByRowMin),
             Format::Ggml(DType::Q4_0) => with!(Nibble, PerGroup),
             Format::Ggml(DType::Q4_1) => with!(Nibble, PerGroupMin),
             Format::Ggml(DType::Q5_0) => with!(NibbleAnd1, PerGroup),

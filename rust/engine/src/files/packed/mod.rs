@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Changes whenever the bytes of any packed format change.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 const LAYOUT_KEY: &str = "synapse.layout";
 const SOURCE_KEY: &str = "synapse.source";
 const ALIGNMENT: usize = 64;
