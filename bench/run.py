@@ -50,6 +50,16 @@ class Run:
         """Rounds of every case."""
         return int(self.options.rounds or (2 if self.options.quick else 5))
 
+    @property
+    def usual(self) -> bool:
+        """Everyone runs as installed: such figures can be held against a record."""
+        return not (self.options.kernels or self.options.llama_cpp_python)
+
+    def python_of(self, peer: str) -> str:
+        """The interpreter that has the peer's package."""
+        other = self.options.llama_cpp_python if peer.startswith("llama.cpp") else None
+        return str(other or sys.executable)
+
     def measure_roofs(self) -> Roofs:
         """What the machine can do now; the best of the whole run is kept."""
         found = measure_roofs(self.options.threads)
@@ -67,6 +77,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peer", choices=list(PEERS), action="append", help=usual)
     parser.add_argument("--rounds", type=int, help="the median of so many rounds counts (default: 5)")
     parser.add_argument("--threads", type=int, default=machine.usable_cores(), help="default: all cores")
+    parser.add_argument("--kernels", help="force this kernel set on this engine; no record is written")
+    parser.add_argument(
+        "--llama-cpp-python",
+        metavar="PYTHON",
+        help="the Python of an environment whose llama.cpp was built otherwise; no record is written",
+    )
     parser.add_argument("--quick", action="store_true", help="two models, few cases, two rounds: about five minutes")
     parser.add_argument("--no-record", action="store_true", help="only print, write no file under bench/records")
     return parser.parse_args(given)
@@ -75,6 +91,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measures, prints a table and what moved since the last record, and writes a record."""
     options = arguments()
+    if options.kernels:
+        # For this process, which measures the roofs, and for those that it starts.
+        os.environ["SYNAPSE_KERNELS"] = options.kernels
     quick = options.quick
     run = Run(
         options,
@@ -86,7 +105,7 @@ def main() -> None:
         note(f"the machine is busy (load {load_before:.1f}): these figures compare nothing and will not be recorded")
     for name in options.model or (QUICK_MODELS if quick else inputs.NAMES):
         measure_model(run, name)
-    finish(run, load_before, keep=not (options.no_record or busy))
+    finish(run, load_before, keep=run.usual and not (options.no_record or busy))
 
 
 def measure_model(run: Run, name: str) -> None:
@@ -112,7 +131,7 @@ def opened(run: Run, path: str, stack: ExitStack) -> dict[str, Worker]:
     workers: dict[str, Worker] = {}
     for peer in run.peers:
         try:
-            worker = stack.enter_context(Worker(peer, path, run.options.threads))
+            worker = stack.enter_context(Worker(peer, path, run.options.threads, run.python_of(peer)))
             worker.call("prefill", prompt(random.Random(0), 64))
         except PeerError as error:
             note(f"{peer} left out: {error}")
@@ -175,7 +194,7 @@ def measure_start(run: Run, name: str, path: str) -> list[Figure]:
     for turn in range(-1, run.rounds):
         for peer in rotated([peer for peer in run.peers if peer in run.versions], turn):
             try:
-                found = start(peer, path, run.options.threads, prompt(rng, 16))
+                found = start(peer, path, run.options.threads, prompt(rng, 16), run.python_of(peer))
             except PeerError as error:
                 time.refused[peer] = memory.refused[peer] = str(error)
                 continue
@@ -189,6 +208,8 @@ def measure_start(run: Run, name: str, path: str) -> list[Figure]:
 def finish(run: Run, load_before: float, *, keep: bool) -> None:
     """The table, what moved, and the record."""
     print(report.table(run.figures, [peer for peer in run.peers if peer in run.versions]))
+    if not run.usual:
+        return
     record = {
         "threads": run.options.threads,
         "load_before": round(load_before, 2),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,9 @@ class Start:
     """Megabytes at most, without the file that the weights are mapped or read from."""
 
 
-def start(peer: str, path: str, threads: int, tokens: list[int]) -> Start:
-    """Starts a process that loads the model and makes one token."""
-    command = [sys.executable, "-m", "bench.cold", peer, path, str(threads), ",".join(map(str, tokens))]
+def start(peer: str, path: str, threads: int, tokens: list[int], python: str) -> Start:
+    """Starts a process of this interpreter that loads the model and makes one token."""
+    command = [python, "-m", "bench.cold", peer, path, str(threads), ",".join(map(str, tokens))]
     begun = time.monotonic()
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:

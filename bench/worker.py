@@ -22,8 +22,8 @@ class PeerError(Exception):
 class Worker:
     """A loaded peer. Waits without using the processor between calls."""
 
-    def __init__(self, peer: str, path: str, threads: int) -> None:
-        command = [sys.executable, "-m", "bench.worker", peer, path, str(threads)]
+    def __init__(self, peer: str, path: str, threads: int, python: str = sys.executable) -> None:
+        command = [python, "-m", "bench.worker", peer, path, str(threads)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._calls, self._answers = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
         try:

@@ -11,12 +11,12 @@ fn matrix(format: Format, rows: usize, cols: usize, seed: u64) -> Matrix {
         return Matrix::pack_f32(format, rows, cols, |row, out| out.copy_from_slice(&values[row * cols..][..cols]));
     };
     let mut numbers = Numbers(seed);
-    let blocks: Vec<Vec<u8>> = (0..rows).map(|_| row_of_blocks(dtype, cols, &mut numbers)).collect();
+    let blocks: Vec<Vec<u8>> = (0..rows).map(|_| row_of_blocks(dtype, cols, || numbers.bits() as u8)).collect();
     Matrix::pack_blocks(dtype, rows, cols, |row| &blocks[row])
 }
 
-/// Random codes and integer scales; f16 fields, wherever they lie, are made finite and small by clearing exponent bits.
-fn row_of_blocks(dtype: DType, cols: usize, numbers: &mut Numbers) -> Vec<u8> {
+/// Codes and integer scales of these bytes; f16 fields, wherever they lie, are made finite and small by clearing exponent bits.
+fn row_of_blocks(dtype: DType, cols: usize, mut byte: impl FnMut() -> u8) -> Vec<u8> {
     let halves: &[usize] = match dtype {
         DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
         DType::Q2_K => &[80, 82],
@@ -26,7 +26,7 @@ fn row_of_blocks(dtype: DType, cols: usize, numbers: &mut Numbers) -> Vec<u8> {
     };
     let mut row = Vec::new();
     for _ in 0..cols / dtype.block_values() {
-        let mut block: Vec<u8> = (0..dtype.block_bytes()).map(|_| numbers.bits() as u8).collect();
+        let mut block: Vec<u8> = (0..dtype.block_bytes()).map(|_| byte()).collect();
         for &at in halves {
             block[at + 1] = 0x20 | block[at + 1] & 0x03;
         }
@@ -110,6 +110,28 @@ fn sets_agree_bit_for_bit() {
 }
 
 #[test]
+fn sums_of_the_largest_products_do_not_overflow() {
+    let portable = Cpu::with_kernels(1, "portable").unwrap();
+    let (rows, cols) = (17, 256);
+    for format in Format::ALL {
+        let Format::Ggml(dtype) = format else { continue };
+        // All bits of every code; the largest and the smallest signed byte.
+        for byte in [0xff, 0x7f, 0x80] {
+            let block = row_of_blocks(dtype, cols, || byte);
+            let matrix = Matrix::pack_blocks(dtype, rows, cols, |_| &block[..]);
+            for value in [127.0, -127.0] {
+                let x = vec![value; 18 * cols];
+                let wanted = product(&portable, &matrix, &x);
+                for cpu in machines() {
+                    let found = product(&cpu, &matrix, &x);
+                    assert!(found == wanted, "{format}, bytes {byte:#x}, {value}, {}", cpu.kernels());
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_row_is_the_same_whatever_it_is_batched_with() {
     for format in Format::ALL {
         let matrix = matrix(format, 56, 512, 9);
@@ -171,7 +193,7 @@ fn blocks_are_held_exactly() {
     for format in Format::ALL {
         let Format::Ggml(dtype) = format else { continue };
         let mut numbers = Numbers(17);
-        let blocks: Vec<Vec<u8>> = (0..18).map(|_| row_of_blocks(dtype, 512, &mut numbers)).collect();
+        let blocks: Vec<Vec<u8>> = (0..18).map(|_| row_of_blocks(dtype, 512, || numbers.bits() as u8)).collect();
         let packed = Matrix::pack_blocks(dtype, 18, 512, |row| &blocks[row]);
         for (row, bytes) in blocks.iter().enumerate() {
             let (mut wanted, mut found) = (vec![0.0; 512], vec![0.0; 512]);
