@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from gguf import GGUFReader
 
 from bench import float_models, inputs
-from bench.peers.llama_cpp import quantize
 from bench.perplexity import TEXT, Losses, measure_engine, measure_llama_cpp
 from bench.quant_mix import MIXES
 from synapse_engine import _engine
@@ -116,6 +115,8 @@ def size_of_packed(path: Path, quant: Quant) -> Size:
 
 def measure(source: Path, folder: Path, text: str, threads: int) -> list[Row]:
     """All formats, made from the float32 file `source`; the first row is float32 itself."""
+    from bench.peers.llama_cpp import quantize
+
     losses = measure_engine(source, "none", "", text, threads).losses
     rows = [Row("f32", "synapse", size_of_gguf(source), losses)]
     for quant in OURS:
