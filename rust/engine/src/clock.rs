@@ -1,5 +1,5 @@
 //! Where the time of the engine's steps goes, by kind of operation, and how much work was done in it. Knows no model and no
-//! device. Always on: a lap reads the clock once, some 25 ns, and a layer has nine.
+//! device. Always on: a lap reads the clock once, some 25 ns, and a layer has eight.
 use std::{cell::Cell, time::Instant};
 
 /// What time is spent on.
@@ -17,10 +17,8 @@ pub enum Operation {
     Attention,
     /// The product after attention.
     Output,
-    /// Products that give gate and up.
+    /// Products that give gate and up, and `silu(gate) * up`.
     GateUp,
-    /// `silu(gate) * up`, and making it ready for the next product.
-    Silu,
     /// The product with the down projection.
     Down,
     /// The product that gives logits.
@@ -33,7 +31,7 @@ pub enum Operation {
 
 impl Operation {
     /// All, in the order of a pass.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Draft,
         Self::Norm,
         Self::Qkv,
@@ -41,7 +39,6 @@ impl Operation {
         Self::Attention,
         Self::Output,
         Self::GateUp,
-        Self::Silu,
         Self::Down,
         Self::Head,
         Self::Sampling,
@@ -58,7 +55,6 @@ impl Operation {
             Self::Attention => "attention",
             Self::Output => "o",
             Self::GateUp => "gate_up",
-            Self::Silu => "silu",
             Self::Down => "down",
             Self::Head => "head",
             Self::Sampling => "sampling",

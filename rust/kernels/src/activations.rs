@@ -35,38 +35,36 @@ pub struct RowGroup {
 pub struct Scaling {
     scale: f32,
     shift: [i32; 2],
+    /// What values of each half are multiplied by to become codes.
+    pub inverse: [f32; 2],
 }
 
 impl Scaling {
+    /// Below this, inverses could overflow; values are as good as zero.
+    const SMALLEST: f32 = f32::MIN_POSITIVE * (127 << MAX_SHIFT) as f32;
+
     /// Scales that cover the largest magnitude of each half with 127 steps.
     #[inline(always)]
     pub fn covering(largest: [f32; 2]) -> Self {
         let wide = largest[0].max(largest[1]);
         let narrow = largest[0].min(largest[1]);
-        if narrow <= 0.0 {
-            return Self { scale: wide / 127.0, shift: [0; 2] };
+        // The distance of two positive floats' bits, without the mantissa's, is the whole part of their quotient's logarithm.
+        let octaves = (wide.to_bits().wrapping_sub(narrow.to_bits()) >> 23) as i32;
+        let steps = octaves.clamp(0, MAX_SHIFT);
+        let finer = (1u32 << steps) as f32;
+        let inverse = if wide >= Self::SMALLEST { 127.0 / wide } else { 0.0 };
+        let (scale, fine) = (wide / 127.0 / finer, inverse * finer);
+        match largest[0] >= largest[1] {
+            true => Self { scale, shift: [steps, 0], inverse: [inverse, fine] },
+            false => Self { scale, shift: [0, steps], inverse: [fine, inverse] },
         }
-        // The exponent of a quotient >= 1 is the logarithm's whole part.
-        let exponent = ((wide / narrow).to_bits() >> 23) as i32 - 127;
-        let steps = exponent.min(MAX_SHIFT);
-        let fine = wide / (127u32 << steps) as f32;
-        let shift = if largest[0] >= largest[1] { [steps, 0] } else { [0, steps] };
-        Self { scale: fine, shift }
-    }
-
-    /// What values of a half are multiplied by to become codes.
-    #[inline(always)]
-    pub fn inverse(&self, half: usize) -> f32 {
-        let step = self.scale * (1u32 << self.shift[half]) as f32;
-        // Where the quotient would overflow, values are as good as zero.
-        if step >= f32::MIN_POSITIVE { 1.0 / step } else { 0.0 }
     }
 }
 
 impl RowGroup {
     /// Writes what stands beside the codes, whose sums are given for each half.
     #[inline(always)]
-    pub fn describe(&mut self, Scaling { scale, shift }: Scaling, sums: [i32; 2]) {
+    pub fn describe(&mut self, Scaling { scale, shift, .. }: Scaling, sums: [i32; 2]) {
         (self.scale, self.shift) = (scale, shift);
         for half in 0..2 {
             self.minus_half[half] = (sums[half] << shift[half]).wrapping_neg();

@@ -2,6 +2,7 @@
 //! so that results do not depend on the number of threads.
 mod attention;
 mod choice;
+mod gated;
 mod matmul;
 mod roofs;
 
@@ -15,6 +16,7 @@ use crate::{
 };
 pub use attention::AttentionSegment;
 use choice::Choices;
+pub use gated::GateBuffers;
 pub use matmul::MatmulJob;
 pub use roofs::Roofs;
 
@@ -146,6 +148,11 @@ unsafe impl<T: Send> Sync for Rows<T> {}
 impl<T> Rows<T> {
     fn new(buffer: &mut [T], width: usize) -> Self {
         Self { start: buffer.as_mut_ptr(), width, rows: buffer.len().checked_div(width).unwrap_or(0) }
+    }
+
+    /// Where an element of a row lies.
+    fn at(&self, row: usize, column: usize) -> *mut T {
+        self.start.wrapping_add(row * self.width + column)
     }
 
     /// # Safety

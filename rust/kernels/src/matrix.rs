@@ -126,6 +126,14 @@ impl Matrix {
         tile_bytes(self.format, self.cols)
     }
 
+    /// A tile of 16 rows.
+    ///
+    /// # Panics
+    /// If it begins beyond the end.
+    pub(crate) fn tile(&self, index: usize) -> *const u8 {
+        self.bytes[index * self.tile_bytes()..].as_ptr()
+    }
+
     /// One row as f32: an embedding.
     ///
     /// # Panics

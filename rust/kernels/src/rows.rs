@@ -2,7 +2,7 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 // SAFETY of every block in this file: loads and stores stay inside the slices given; the caller vouches for the instruction set.
 use crate::{
-    activations::{GROUP, PanelGroup, Scaling},
+    activations::{GROUP, PanelGroup, RowGroup, Scaling},
     simd::{LANES, Simd, exp},
 };
 
@@ -53,7 +53,19 @@ pub unsafe fn rms_norm<S: Simd>(x: &[f32], weight: &[f32], eps: f32, out: &mut [
     }
 }
 
-/// `out = gate / (1 + e^-gate) * up`. All of one length.
+/// `gate / (1 + e^-gate) * up`.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn silu<S: Simd>(gate: S::F32, up: S::F32) -> S::F32 {
+    unsafe {
+        let denominator = S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), gate)));
+        S::mul(S::div(gate, denominator), up)
+    }
+}
+
+/// `out = silu(gate) * up`. All of one length.
 ///
 /// # Safety
 /// As [`Simd`].
@@ -61,14 +73,12 @@ pub unsafe fn rms_norm<S: Simd>(x: &[f32], weight: &[f32], eps: f32, out: &mut [
 pub unsafe fn silu_mul<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     unsafe {
         for at in (0..gate.len()).step_by(LANES) {
-            let g = lanes::<S>(gate, at);
-            let denominator = S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), g)));
-            put::<S>(S::mul(S::div(g, denominator), lanes::<S>(up, at)), out, at);
+            put::<S>(silu::<S>(lanes::<S>(gate, at), lanes::<S>(up, at)), out, at);
         }
     }
 }
 
-/// Quantizes row `row` of a panel to 8 bits: `code = round(x / (scale * 2^shift))`.
+/// Quantizes row `row` of a panel to 8 bits.
 ///
 /// # Safety
 /// As [`Simd`]; `panel` must have a group for every 32 values of `x`, and `row` must be below [`PANEL`].
@@ -80,16 +90,25 @@ pub unsafe fn quantize<S: Simd>(x: &[f32], panel: &mut [PanelGroup], row: usize)
         for (index, group) in panel.iter_mut().enumerate() {
             let at = index * GROUP;
             let halves = [lanes::<S>(x, at.min(x.len())), lanes::<S>(x, (at + LANES).min(x.len()))];
-            let largest = [S::largest(S::abs(halves[0])), S::largest(S::abs(halves[1]))];
-            let scaling = Scaling::covering(largest);
-            let mut sums = [0; 2];
-            for half in 0..2 {
-                let codes = S::round(S::mul(halves[half], S::splat(scaling.inverse(half))));
-                S::store_i8(codes, group[row].codes.as_mut_ptr().add(half * LANES));
-                sums[half] = S::sum_i32(codes);
-            }
-            group[row].describe(scaling, sums);
+            quantize_group::<S>(halves, &mut group[row]);
         }
+    }
+}
+
+/// Quantizes 32 values: `code = round(x / (scale * 2^shift))`.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn quantize_group<S: Simd>(halves: [S::F32; 2], to: &mut RowGroup) {
+    unsafe {
+        let scaling = Scaling::covering(S::largest_of_two(S::abs(halves[0]), S::abs(halves[1])));
+        let mut sums = [0; 2];
+        for half in 0..2 {
+            let codes = S::round(S::mul(halves[half], S::splat(scaling.inverse[half])));
+            sums[half] = S::store_i8(codes, to.codes.as_mut_ptr().add(half * LANES));
+        }
+        to.describe(scaling, sums);
     }
 }
 

@@ -25,16 +25,20 @@ pub(crate) trait KernelSet: Send + Sync {
         ahead: Ahead,
         sink: Sink,
     );
-    /// See [`crate::gemm::expanded::tiles`].
-    unsafe fn expanded(
+    /// See [`crate::gemm::expanded::add_up`].
+    unsafe fn add_up(
         &self,
         format: Format,
         scratch: &mut expanded::Scratch,
         tiles: [*const u8; expanded::TILES],
+        next: [*const u8; expanded::TILES],
         rows: Rows,
         count: usize,
-        sinks: [Sink; expanded::TILES],
     );
+    /// See [`crate::gemm::expanded::write`].
+    unsafe fn write(&self, scratch: &expanded::Scratch, count: usize, sinks: [Sink; expanded::TILES]);
+    /// See [`crate::gemm::expanded::gate`].
+    unsafe fn gate(&self, scratch: &expanded::Scratch, count: usize, out: expanded::GroupSink);
     /// See [`crate::gemm::float::tile`].
     #[allow(clippy::too_many_arguments)]
     unsafe fn float(
@@ -80,15 +84,25 @@ macro_rules! kernel_set {
                 unsafe { gemm::direct::tile::<Isa, P, R>(tile, rows, first, n, ahead, sink) }
             }
             $(#[$feature])?
-            unsafe fn expanded<P: Packed>(
+            unsafe fn add_up<P: Packed>(
                 scratch: &mut Scratch,
                 tiles: [*const u8; TILES],
+                next: [*const u8; TILES],
                 rows: Rows,
                 count: usize,
-                sinks: [Sink; TILES],
             ) {
                 // SAFETY: passed on to the caller.
-                unsafe { gemm::expanded::tiles::<Isa, P, $tiles, $rows>(scratch, tiles, rows, count, sinks) }
+                unsafe { gemm::expanded::add_up::<Isa, P, $tiles, $rows>(scratch, tiles, next, rows, count) }
+            }
+            $(#[$feature])?
+            unsafe fn write(scratch: &Scratch, count: usize, sinks: [Sink; TILES]) {
+                // SAFETY: passed on to the caller.
+                unsafe { gemm::expanded::write::<Isa>(scratch, count, sinks) }
+            }
+            $(#[$feature])?
+            unsafe fn gate(scratch: &Scratch, count: usize, out: GroupSink) {
+                // SAFETY: passed on to the caller.
+                unsafe { gemm::expanded::gate::<Isa>(scratch, count, out) }
             }
             $(#[$feature])?
             unsafe fn float<W: Float>(tile: *const u8, x: *const f32, cols: usize, first: usize, n: usize, sink: Sink) {
@@ -165,20 +179,28 @@ macro_rules! kernel_set {
                         })
                     }
                 }
-                unsafe fn expanded(
+                unsafe fn add_up(
                     &self,
                     format: Format,
                     scratch: &mut Scratch,
                     tiles: [*const u8; TILES],
+                    next: [*const u8; TILES],
                     rows: Rows,
                     count: usize,
-                    sinks: [Sink; TILES],
                 ) {
                     // SAFETY: see above and the caller.
                     unsafe {
                         with_layout!(format, unreachable!("{format} is not quantized"),
-                            P => expanded::<P>(scratch, tiles, rows, count, sinks))
+                            P => add_up::<P>(scratch, tiles, next, rows, count))
                     }
+                }
+                unsafe fn write(&self, scratch: &Scratch, count: usize, sinks: [Sink; TILES]) {
+                    // SAFETY: see above and the caller.
+                    unsafe { write(scratch, count, sinks) }
+                }
+                unsafe fn gate(&self, scratch: &Scratch, count: usize, out: GroupSink) {
+                    // SAFETY: see above and the caller.
+                    unsafe { gate(scratch, count, out) }
                 }
                 unsafe fn float(
                     &self,
@@ -208,8 +230,7 @@ macro_rules! kernel_set {
                     // SAFETY: see above.
                     unsafe { silu_mul(gate, up, out) }
                 }
-                /// See [`rows::quantize`]; `row` is below [`PANEL`](crate::activations::PANEL).
-    fn quantize(&self, x: &[f32], panel: &mut [PanelGroup], row: usize) {
+                fn quantize(&self, x: &[f32], panel: &mut [PanelGroup], row: usize) {
                     // SAFETY: see above.
                     unsafe { quantize(x, panel, row) }
                 }
@@ -259,7 +280,7 @@ mod sets {
         attention::{self, Element, Head, Queries},
         gemm::{
             self, Ahead, Rows, Sink,
-            expanded::{Scratch, TILES},
+            expanded::{GroupSink, Scratch, TILES},
             float::Float,
         },
         kv::KvType,

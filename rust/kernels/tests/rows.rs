@@ -2,7 +2,7 @@
 mod common;
 
 use common::{Numbers, relative_error};
-use synapse_kernels::{Activations, Cpu, Format, MatmulJob, Matrix};
+use synapse_kernels::{Activations, Cpu, Format, GateBuffers, MatmulJob, Matrix};
 
 const SIZES: [usize; 6] = [1, 15, 16, 33, 896, 4864];
 
@@ -54,6 +54,33 @@ fn silu_mul_is_what_the_equation_says_even_far_out() {
         for cpu in machines() {
             let found = read(&cpu, size, |m, out| cpu.silu_mul(&gate, &up, size, &[m], out));
             assert!(relative_error(&found, &wanted) < 1e-6, "{size} on {}", cpu.kernels());
+        }
+    }
+}
+
+/// Many rows are gated group by group while their sums are in the cache, few rows in three steps: with the same bits.
+#[test]
+fn gates_of_many_rows_are_those_of_each_row_alone() {
+    for (format, inner) in [(Format::Q8, 96), (Format::Q4, 64), (Format::Q8, 80), (Format::F32, 64)] {
+        let (cols, rows) = (100, 66);
+        let matrix = |seed| {
+            let values = Numbers(seed).vec(inner * cols);
+            Matrix::pack_f32(format, inner, cols, |row, out| out.copy_from_slice(&values[row * cols..][..cols]))
+        };
+        let (gate, up, x) = (matrix(5), matrix(6), Numbers(7).vec(rows * cols));
+        let next = Matrix::pack_f32(Format::Q8, inner, inner, |row, out| out[row] = 1.0);
+        for cpu in machines() {
+            let gated = |x: &[f32]| {
+                let (mut input, mut output) = (Activations::new(), Activations::new());
+                cpu.prepare(x, cols, &[&gate], &mut input);
+                cpu.gated(&input, [(&gate, None), (&up, None)], &next, &mut GateBuffers::default(), &mut output);
+                let mut out = vec![f32::NAN; output.rows() * inner];
+                cpu.matmul(&output, &mut [MatmulJob { matrix: &next, bias: None, out: &mut out, add: false }]);
+                out
+            };
+            let alone: Vec<f32> = x.chunks_exact(cols).flat_map(gated).collect();
+            assert_eq!(gated(&x), alone, "{format} {inner} on {}", cpu.kernels());
+            assert!(alone.iter().any(|v| *v != 0.0));
         }
     }
 }

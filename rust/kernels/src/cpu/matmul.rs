@@ -18,9 +18,9 @@ use crate::{
 /// From this many rows on, unpacking a tile once usually pays.
 const ROWS_WORTH_EXPANDING: usize = 17;
 /// Where it depends on the machine. With fewer rows it never paid; with more, trying what is slow would delay a first prompt.
-const ROWS_WORTH_TRYING: RangeInclusive<usize> = 5..=32;
+pub(super) const ROWS_WORTH_TRYING: RangeInclusive<usize> = 5..=32;
 /// Pieces of work per thread: enough to even out.
-const CHUNKS_PER_THREAD: usize = 8;
+pub(super) const CHUNKS_PER_THREAD: usize = 8;
 /// A piece costs half a microsecond beside its work, as its memory has to be fetched ahead anew: where reading weights is all
 /// the work, smaller pieces than this are only cut to have two for each thread.
 const READ_CHUNK_BYTES: usize = 4 << 20;
@@ -29,7 +29,7 @@ const READ_CHUNK_BYTES: usize = 4 << 20;
 const NEAR_AHEAD_BYTES: usize = 4 << 10;
 
 thread_local! {
-    static SCRATCH: RefCell<expanded::Scratch> = RefCell::default();
+    pub(super) static SCRATCH: RefCell<expanded::Scratch> = RefCell::default();
 }
 
 /// One product: `out = activations * matrix^T (+ bias) (+ out)`.
@@ -118,9 +118,13 @@ impl Cpu {
                 if paired == first {
                     sinks[1].lanes = 0;
                 }
-                let tiles = [task.tile(first), task.tile(paired)];
+                let tiles = [task.matrix.tile(first), task.matrix.tile(paired)];
+                let next = tiles.map(|tile| tile.wrapping_add(expanded::TILES * task.matrix.tile_bytes()));
                 // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
-                unsafe { self.set.expanded(task.matrix.format(), scratch, tiles, rows, activations.rows(), sinks) };
+                unsafe {
+                    self.set.add_up(task.matrix.format(), scratch, tiles, next, rows, activations.rows());
+                    self.set.write(scratch, activations.rows(), sinks);
+                }
             }
         });
     }
@@ -132,7 +136,7 @@ impl Cpu {
         let share = bytes.div_ceil(passes);
         let reach = if passes == 1 { bytes.min(NEAR_AHEAD_BYTES) } else { bytes };
         for tile in from..to {
-            let (at, sink) = (task.tile(tile), task.sink(tile));
+            let (at, sink) = (task.matrix.tile(tile), task.sink(tile));
             for (pass, first) in (0..activations.rows()).step_by(direct::MAX_ROWS).enumerate() {
                 let count = direct::MAX_ROWS.min(activations.rows() - first);
                 let ahead = Ahead::new(at.wrapping_add(reach + pass * share), share, rows.groups);
@@ -147,7 +151,7 @@ impl Cpu {
         for tile in from..to {
             for first in (0..activations.rows()).step_by(float::ROWS) {
                 let count = float::ROWS.min(activations.rows() - first);
-                let (at, x, sink) = (task.tile(tile), activations.values.as_ptr(), task.sink(tile));
+                let (at, x, sink) = (task.matrix.tile(tile), activations.values.as_ptr(), task.sink(tile));
                 // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
                 unsafe { self.set.float(format, at, x, cols, first, count, sink) };
             }
@@ -156,10 +160,6 @@ impl Cpu {
 }
 
 impl Task<'_> {
-    fn tile(&self, index: usize) -> *const u8 {
-        self.matrix.bytes()[index * self.matrix.tile_bytes()..].as_ptr()
-    }
-
     fn sink(&self, tile: usize) -> Sink {
         let row = tile * LANES;
         let stride = self.matrix.rows();
@@ -168,7 +168,7 @@ impl Task<'_> {
     }
 }
 
-fn rows(activations: &Activations) -> gemm::Rows {
+pub(super) fn rows(activations: &Activations) -> gemm::Rows {
     gemm::Rows { panels: activations.panels.as_ptr(), groups: activations.groups() }
 }
 

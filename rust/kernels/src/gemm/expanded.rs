@@ -2,8 +2,9 @@
 //! then the next stretch. Sums wait in a second buffer meanwhile. Arithmetic is the limit.
 use super::{Ahead, Rows, Sink, add_group};
 use crate::{
-    activations::{PANEL, PanelGroup},
+    activations::{PANEL, PanelGroup, RowGroup},
     packed::{Codes, Packed, Scales, Values, Walk},
+    rows::{quantize_group, silu},
     simd::{LANES, Simd},
 };
 
@@ -28,35 +29,52 @@ struct Expanded {
 #[repr(C, align(64))]
 struct Sums([[[f32; LANES]; PANEL]; TILES]);
 
+impl Sums {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, tile: usize, row: usize) -> S::F32 {
+        // SAFETY: a whole vector is read; the caller vouches for the instruction set.
+        unsafe { S::load(self.0[tile][row].as_ptr()) }
+    }
+}
+
 /// Buffers of a thread, reused.
 pub struct Scratch {
     groups: Box<[[Expanded; TILES]; STRETCH]>,
     /// One for each panel.
     sums: Vec<Sums>,
+    /// Those of another pair of tiles.
+    held: Vec<Sums>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
         let zero = Expanded { codes: [[0; 64]; 2 * HALF], d: [[0.0; LANES]; 2], m: [[0.0; LANES]; 2] };
-        Self { groups: Box::new([[zero; TILES]; STRETCH]), sums: Vec::new() }
+        Self { groups: Box::new([[zero; TILES]; STRETCH]), sums: Vec::new(), held: Vec::new() }
     }
 }
 
-/// Two tiles (the second may repeat the first, then `sinks[1].lanes` is 0) times `count` rows from row 0 on. `T` tiles by `R`
-/// rows are computed at a time: as many as the registers hold.
+impl Scratch {
+    /// Keeps the sums while others are added up.
+    pub fn hold(&mut self) {
+        std::mem::swap(&mut self.sums, &mut self.held);
+    }
+}
+
+/// Sets the sums in `scratch` to two tiles (the second may repeat the first) times `count` rows from row 0 on, while asking for
+/// the tiles `next`. `T` tiles by `R` rows are computed at a time: as many as the registers hold.
 ///
 /// # Safety
-/// As [`Simd`]; the tiles must hold `rows.groups` groups, the rows must exist, the sinks must be writable for them.
+/// As [`Simd`]; the tiles must hold `rows.groups` groups, the rows must exist.
 #[inline(always)]
-pub unsafe fn tiles<S: Simd, P: Packed, const T: usize, const R: usize>(
+pub unsafe fn add_up<S: Simd, P: Packed, const T: usize, const R: usize>(
     scratch: &mut Scratch,
     tiles: [*const u8; TILES],
+    next: [*const u8; TILES],
     rows: Rows,
     count: usize,
-    sinks: [Sink; TILES],
 ) {
     const { assert!(TILES.is_multiple_of(T) && PANEL.is_multiple_of(R)) };
-    let Scratch { groups, sums } = scratch;
+    let Scratch { groups, sums, .. } = scratch;
     sums.clear();
     sums.resize(count.div_ceil(PANEL), Sums([[[0.0; LANES]; PANEL]; TILES]));
     // SAFETY: as the caller vouches.
@@ -69,13 +87,11 @@ pub unsafe fn tiles<S: Simd, P: Packed, const T: usize, const R: usize>(
                     expand::<S, P>(walk, from + index, to);
                 }
             }
-            let next = |tile: usize| {
-                let ends = from + length == rows.groups;
-                let at =
-                    if ends { tiles[tile].wrapping_add(TILES * P::tile_bytes(rows.groups)) } else { walks[tile].at() };
-                Ahead::new(at, STRETCH * P::GROUP_BYTES, count.div_ceil(PANEL))
+            let stretch_after = |tile: usize| {
+                let at = if from + length == rows.groups { next[tile] } else { walks[tile].at() };
+                Ahead::new(at, STRETCH * P::GROUP_BYTES, sums.len())
             };
-            let mut ahead: [_; TILES] = std::array::from_fn(next);
+            let mut ahead: [_; TILES] = std::array::from_fn(stretch_after);
             for (panel, sums) in sums.iter_mut().enumerate() {
                 ahead.iter_mut().for_each(|tile| tile.fetch::<S>());
                 let x = std::slice::from_raw_parts(rows.group(panel * PANEL, from), length);
@@ -86,11 +102,55 @@ pub unsafe fn tiles<S: Simd, P: Packed, const T: usize, const R: usize>(
                 }
             }
         }
-        for (slot, sink) in sinks.iter().enumerate().filter(|(_, sink)| sink.lanes > 0) {
-            for row in 0..count {
-                sink.write::<S>(row, S::load(sums[row / PANEL].0[slot][row % PANEL].as_ptr()));
-            }
+    }
+}
+
+/// Writes the sums of both tiles, but not of one whose sink has no lanes.
+///
+/// # Safety
+/// As [`Simd`]; the sums must be those of `count` rows, the sinks must be writable for them.
+#[inline(always)]
+pub unsafe fn write<S: Simd>(scratch: &Scratch, count: usize, sinks: [Sink; TILES]) {
+    for (slot, sink) in sinks.iter().enumerate().filter(|(_, sink)| sink.lanes > 0) {
+        for row in 0..count {
+            // SAFETY: as the caller vouches.
+            unsafe { sink.write::<S>(row, scratch.sums[row / PANEL].load::<S>(slot, row % PANEL)) };
         }
+    }
+}
+
+/// The sums held are gates, the others what they let through: writes `silu(gate) * up` as a group of activations.
+///
+/// # Safety
+/// As [`Simd`]; both sums must be those of `count` rows, `out` must have a writable group for each.
+#[inline(always)]
+pub unsafe fn gate<S: Simd>(scratch: &Scratch, count: usize, out: GroupSink) {
+    for row in 0..count {
+        let (gates, ups) = (&scratch.held[row / PANEL], &scratch.sums[row / PANEL]);
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let half = |slot| silu::<S>(gates.load::<S>(slot, row % PANEL), ups.load::<S>(slot, row % PANEL));
+            quantize_group::<S>([half(0), half(1)], out.row(row));
+        }
+    }
+}
+
+/// Where a group of the next product's activations goes, for every row.
+#[derive(Clone, Copy)]
+pub struct GroupSink {
+    /// The group of panel 0.
+    pub out: *mut PanelGroup,
+    /// From one panel to the next.
+    pub stride: usize,
+}
+
+impl GroupSink {
+    /// # Safety
+    /// The row must exist.
+    #[inline(always)]
+    unsafe fn row<'a>(&self, row: usize) -> &'a mut RowGroup {
+        // SAFETY: as the caller vouches.
+        unsafe { &mut (*self.out.add(row / PANEL * self.stride))[row % PANEL] }
     }
 }
 
@@ -137,7 +197,7 @@ unsafe fn block<S: Simd, P: Packed, const T: usize, const R: usize>(
         let mut acc = [[S::splat(0.0); R]; T];
         for t in 0..T {
             for r in 0..R {
-                acc[t][r] = S::load(sums.0[tile + t][row + r].as_ptr());
+                acc[t][r] = sums.load::<S>(tile + t, row + r);
             }
         }
         for (group, x) in groups.iter().zip(x) {

@@ -81,6 +81,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Adds lane `i` to lane `i + 8`, then `+ 4`, `+ 2`, `+ 1`: the same tree for every set.
     unsafe fn sum(a: Self::F32) -> f32;
     unsafe fn largest(a: Self::F32) -> f32;
+    /// Of each.
+    #[inline(always)]
+    unsafe fn largest_of_two(a: Self::F32, b: Self::F32) -> [f32; 2] {
+        // SAFETY: as the caller vouches.
+        unsafe { [Self::largest(a), Self::largest(b)] }
+    }
     /// Nearest integer, ties to even.
     unsafe fn round(a: Self::F32) -> Self::I32;
     /// `2^n` for `n` in `-126..=127`.
@@ -88,8 +94,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     unsafe fn splat_i32(value: i32) -> Self::I32;
     unsafe fn to_f32(a: Self::I32) -> Self::F32;
-    /// Truncating to `i8` each; the values must fit.
-    unsafe fn store_i8(value: Self::I32, to: *mut i8);
+    /// Truncating to `i8` each; the values must fit. Returns their sum.
+    unsafe fn store_i8(value: Self::I32, to: *mut i8) -> i32;
     unsafe fn sum_i32(a: Self::I32) -> i32;
     unsafe fn add_i32(a: Self::I32, b: Self::I32) -> Self::I32;
     /// Each lane `<< by`, which is below 32.

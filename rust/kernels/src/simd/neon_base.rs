@@ -190,11 +190,12 @@ impl<D: Dot> Simd for Quarters<D> {
         each!(vcvtq_f32_s32, a)
     }
     #[inline(always)]
-    unsafe fn store_i8(value: Self::I32, to: *mut i8) {
+    unsafe fn store_i8(value: Self::I32, to: *mut i8) -> i32 {
         unsafe {
             let low = vmovn_high_s32(vmovn_s32(value[0]), value[1]);
             let high = vmovn_high_s32(vmovn_s32(value[2]), value[3]);
             vst1q_s8(to, vmovn_high_s16(vmovn_s16(low), high));
+            Self::sum_i32(value)
         }
     }
     #[inline(always)]

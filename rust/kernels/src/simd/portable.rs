@@ -138,8 +138,9 @@ impl Simd for Portable {
         a.map(|v| v as f32)
     }
     #[inline(always)]
-    unsafe fn store_i8(value: [i32; LANES], to: *mut i8) {
-        unsafe { write(value.map(|v| v as i8), to) }
+    unsafe fn store_i8(value: [i32; LANES], to: *mut i8) -> i32 {
+        unsafe { write(value.map(|v| v as i8), to) };
+        value.into_iter().sum()
     }
     #[inline(always)]
     unsafe fn sum_i32(a: [i32; LANES]) -> i32 {

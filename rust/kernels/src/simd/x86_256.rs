@@ -193,11 +193,12 @@ impl<D: Dot> Simd for Halves<D> {
         both!(_mm256_cvtepi32_ps, a)
     }
     #[inline(always)]
-    unsafe fn store_i8(value: Self::I32, to: *mut i8) {
+    unsafe fn store_i8(value: Self::I32, to: *mut i8) -> i32 {
         unsafe {
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(value[0], value[1]));
             let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storeu_si128(to.cast(), bytes);
+            Self::sum_i32(value)
         }
     }
     #[inline(always)]

@@ -115,6 +115,17 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_reduce_max_ps(a) }
     }
     #[inline(always)]
+    unsafe fn largest_of_two(a: __m512, b: __m512) -> [f32; 2] {
+        unsafe {
+            let max = |v| _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            let (a, b) = (max(a), max(b));
+            let both = _mm256_max_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+            let both = _mm256_max_ps(both, _mm256_permute_ps::<0b01_00_11_10>(both));
+            let both = _mm256_max_ps(both, _mm256_permute_ps::<0b10_11_00_01>(both));
+            [_mm256_cvtss_f32(both), _mm_cvtss_f32(_mm256_extractf128_ps::<1>(both))]
+        }
+    }
+    #[inline(always)]
     unsafe fn round(a: __m512) -> __m512i {
         unsafe { _mm512_cvt_roundps_epi32::<NEAREST>(a) }
     }
@@ -132,8 +143,14 @@ impl Simd for Avx512Vnni {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
     #[inline(always)]
-    unsafe fn store_i8(value: __m512i, to: *mut i8) {
-        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value)) }
+    unsafe fn store_i8(value: __m512i, to: *mut i8) -> i32 {
+        unsafe {
+            let bytes = _mm512_cvtepi32_epi8(value);
+            _mm_storeu_si128(to.cast(), bytes);
+            // Sums of bytes come without signs: 128 more each.
+            let sums = _mm_sad_epu8(_mm_xor_si128(bytes, _mm_set1_epi8(i8::MIN)), _mm_setzero_si128());
+            _mm_cvtsi128_si32(sums) + _mm_extract_epi32::<2>(sums) - 16 * 128
+        }
     }
     #[inline(always)]
     unsafe fn sum_i32(a: __m512i) -> i32 {

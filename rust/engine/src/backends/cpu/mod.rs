@@ -5,7 +5,9 @@ mod kernels;
 pub use buffer::Buffer;
 pub use kernels::name as chosen_kernels;
 
-use synapse_kernels::{Activations, AttentionSegment, KvLayer, KvShape, MatmulJob, Matrix, PAGE_TOKENS, Roofs};
+use synapse_kernels::{
+    Activations, AttentionSegment, GateBuffers, KvLayer, KvShape, MatmulJob, Matrix, PAGE_TOKENS, Roofs,
+};
 
 use super::{Backend, GatedFfn, Linear, Norm, Rope, Row};
 use crate::{
@@ -20,8 +22,9 @@ pub struct Cpu {
     /// The input of the next product, in whatever form its matrices want.
     activations: Activations,
     attended: Buffer,
-    gate: Buffer,
-    up: Buffer,
+    /// The input of a feed-forward network's last product.
+    gated: Activations,
+    between: GateBuffers,
     clock: Clock,
 }
 
@@ -41,8 +44,8 @@ impl Cpu {
             machine,
             activations: Activations::new(),
             attended: Buffer::default(),
-            gate: Buffer::default(),
-            up: Buffer::default(),
+            gated: Activations::new(),
+            between: GateBuffers::default(),
             clock: Clock::default(),
         }
     }
@@ -78,9 +81,9 @@ impl Pass<'_> {
 }
 
 /// What products of these activations cannot do without.
-fn work(activations: &Activations, jobs: &[MatmulJob]) -> Work {
+fn work<'a>(activations: &Activations, matrices: impl IntoIterator<Item = &'a Matrix>) -> Work {
     let rows = activations.rows() as u64;
-    jobs.iter().fold(Work::default(), |work, MatmulJob { matrix, .. }| Work {
+    matrices.into_iter().fold(Work::default(), |work, matrix| Work {
         multiply_adds: work.multiply_adds + rows * matrix.rows() as u64 * matrix.cols() as u64,
         bytes: work.bytes + matrix.bytes().len() as u64,
     })
@@ -154,7 +157,7 @@ impl Backend for Cpu {
             job(linear, out, false)
         });
         self.machine.matmul(&self.activations, &mut jobs);
-        self.clock.lap_with(operation, work(&self.activations, &jobs));
+        self.clock.lap_with(operation, work(&self.activations, matrices));
         Ok(())
     }
 
@@ -185,27 +188,21 @@ impl Backend for Cpu {
         self.machine.attention(q.values(), heads, &pass.segments, kv, self.attended.values_mut());
         self.machine.prepare(self.attended.values(), q.features(), &[&output.weight], &mut self.activations);
         self.clock.lap_with(Operation::Attention, Work { multiply_adds: 0, bytes: pass.kv_bytes(kv.shape()) });
-        let mut jobs = [job(output, x, true)];
-        self.machine.matmul(&self.activations, &mut jobs);
-        self.clock.lap_with(Operation::Output, work(&self.activations, &jobs));
+        self.machine.matmul(&self.activations, &mut [job(output, x, true)]);
+        self.clock.lap_with(Operation::Output, work(&self.activations, [&output.weight]));
         Ok(())
     }
 
     fn gated_ffn(&mut self, ffn: &GatedFfn<Self>, x: &mut Buffer) -> Result<()> {
-        let Self { machine, activations, gate, up, clock, .. } = self;
-        let matrices = [&ffn.gate.weight, &ffn.up.weight];
-        machine.rms_norm(x.values(), &ffn.norm.weight, ffn.norm.eps, &matrices, activations);
+        let Self { machine, activations, gated, between, clock, .. } = self;
+        let GatedFfn { norm, gate, up, down } = ffn;
+        machine.rms_norm(x.values(), &norm.weight, norm.eps, &[&gate.weight, &up.weight], activations);
         clock.lap(Operation::Norm);
-        gate.reshape(x.rows(), ffn.gate.weight.rows());
-        up.reshape(x.rows(), ffn.up.weight.rows());
-        let mut jobs = [job(&ffn.gate, gate, false), job(&ffn.up, up, false)];
-        machine.matmul(activations, &mut jobs);
-        clock.lap_with(Operation::GateUp, work(activations, &jobs));
-        machine.silu_mul(gate.values(), up.values(), ffn.down.weight.cols(), &[&ffn.down.weight], activations);
-        clock.lap(Operation::Silu);
-        let mut jobs = [job(&ffn.down, x, true)];
-        machine.matmul(activations, &mut jobs);
-        clock.lap_with(Operation::Down, work(activations, &jobs));
+        let linears = [gate, up].map(|linear| (&linear.weight, linear.bias.as_deref()));
+        machine.gated(activations, linears, &down.weight, between, gated);
+        clock.lap_with(Operation::GateUp, work(activations, [&gate.weight, &up.weight]));
+        machine.matmul(gated, &mut [job(down, x, true)]);
+        clock.lap_with(Operation::Down, work(gated, [&down.weight]));
         Ok(())
     }
 
