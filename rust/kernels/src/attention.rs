@@ -7,6 +7,7 @@
 use crate::{
     PAGE_TOKENS,
     kv::{KvShape, KvType, MAX_HEAD_DIM},
+    rows,
     simd::{LANES, Simd, exp},
 };
 
@@ -81,7 +82,8 @@ impl Element for Q8 {
 /// What is known of each row after some tiles.
 struct Running<const R: usize> {
     largest: [f32; R],
-    sum: [f32; R],
+    /// By lane; added up at the end.
+    sums: [[f32; LANES]; R],
     weighted: [[f32; MAX_HEAD_DIM]; R],
 }
 
@@ -96,7 +98,8 @@ pub unsafe fn attend<S: Simd, E: Element, const R: usize, const PAGES: usize>(qu
     let position: [usize; R] = std::array::from_fn(|r| queries.position[row(r)]);
     let keys = position.iter().fold(0, |m, &p| m.max(p)) + 1;
     let scale = 1.0 / (head.shape.head_dim as f32).sqrt();
-    let mut running = Running { largest: [f32::NEG_INFINITY; R], sum: [0.0; R], weighted: [[0.0; MAX_HEAD_DIM]; R] };
+    let mut running =
+        Running { largest: [f32::NEG_INFINITY; R], sums: [[0.0; LANES]; R], weighted: [[0.0; MAX_HEAD_DIM]; R] };
     unsafe {
         for first in (0..keys).step_by(TILE) {
             let mut scores = [[f32::NEG_INFINITY; TILE]; R];
@@ -166,37 +169,58 @@ unsafe fn softmax<S: Simd, const R: usize>(
     first: usize,
     scores: &mut [[f32; TILE]; R],
     running: &mut Running<R>,
-) -> [f32; R] {
+) -> [f32; LANES] {
     unsafe {
-        let mut correction = [1.0; R];
+        let seen: [usize; R] = std::array::from_fn(|r| (position[r] + 1).saturating_sub(first).min(TILE));
+        let mut correction = [0.0; LANES];
         for r in 0..R {
-            let seen = (position[r] + 1).saturating_sub(first).min(TILE);
-            if seen == 0 {
-                scores[r] = [0.0; TILE];
-                continue;
-            }
-            let at = scores[r].as_mut_ptr();
-            let lowest = S::splat(f32::NEG_INFINITY);
-            let valid = |page: usize| seen.saturating_sub(page * LANES).min(LANES);
-            let mut v = [lowest; TILE_PAGES];
-            for page in 0..TILE_PAGES {
-                v[page] = S::first(valid(page), S::load(at.add(page * LANES)), lowest);
-            }
-            let tile_largest = S::largest(S::max(S::max(v[0], v[1]), S::max(v[2], v[3])));
-            let largest = running.largest[r].max(tile_largest);
-            for page in 0..TILE_PAGES {
-                let p = exp::<S>(S::sub(v[page], S::splat(largest)));
-                v[page] = S::first(valid(page), p, S::splat(0.0));
-                S::store(v[page], at.add(page * LANES));
-            }
-            let sum = S::sum(S::add(S::add(v[0], v[1]), S::add(v[2], v[3])));
-            let mut factor = [0.0; LANES];
-            S::store(exp::<S>(S::splat(running.largest[r] - largest)), factor.as_mut_ptr());
-            correction[r] = if first == 0 { 0.0 } else { factor[0] };
-            running.sum[r] = running.sum[r] * correction[r] + sum;
+            let largest = running.largest[r].max(largest::<S>(&scores[r], seen[r]));
+            correction[r] = running.largest[r] - largest;
             running.largest[r] = largest;
         }
+        // All rows' at once. Before the first tile there is nothing to scale.
+        S::store(exp::<S>(S::load(correction.as_ptr())), correction.as_mut_ptr());
+        for r in 0..R {
+            let sums = S::load(running.sums[r].as_ptr());
+            let added = exponentials::<S>(&mut scores[r], seen[r], running.largest[r]);
+            S::store(S::fma(sums, S::splat(correction[r]), added), running.sums[r].as_mut_ptr());
+        }
         correction
+    }
+}
+
+/// Lanes of a tile's page `page`, if its first `seen` keys are seen.
+#[inline(always)]
+fn valid(seen: usize, page: usize) -> usize {
+    seen.saturating_sub(page * LANES).min(LANES)
+}
+
+/// The largest of the first `seen` scores.
+#[inline(always)]
+unsafe fn largest<S: Simd>(scores: &[f32; TILE], seen: usize) -> f32 {
+    unsafe {
+        let lowest = S::splat(f32::NEG_INFINITY);
+        let mut largest = lowest;
+        for page in 0..TILE_PAGES {
+            let scores = S::load(scores.as_ptr().add(page * LANES));
+            largest = S::max(largest, S::first(valid(seen, page), scores, lowest));
+        }
+        S::largest(largest)
+    }
+}
+
+/// Replaces the first `seen` scores by `e^(score - largest)`, the others by 0; returns their sums by lane.
+#[inline(always)]
+unsafe fn exponentials<S: Simd>(scores: &mut [f32; TILE], seen: usize, largest: f32) -> S::F32 {
+    unsafe {
+        let mut p = [S::splat(0.0); TILE_PAGES];
+        for page in 0..TILE_PAGES {
+            let at = scores.as_mut_ptr().add(page * LANES);
+            let e = exp::<S>(S::sub(S::load(at), S::splat(largest)));
+            p[page] = S::first(valid(seen, page), e, S::splat(0.0));
+            S::store(p[page], at);
+        }
+        S::add(S::add(p[0], p[1]), S::add(p[2], p[3]))
     }
 }
 
@@ -224,7 +248,7 @@ unsafe fn add_values<S: Simd, E: Element, const R: usize>(
     first: usize,
     count: usize,
     probabilities: &[[f32; TILE]; R],
-    correction: &[f32; R],
+    correction: &[f32; LANES],
     running: &mut Running<R>,
 ) {
     unsafe {
@@ -249,7 +273,7 @@ unsafe fn value_columns<S: Simd, E: Element, const R: usize, const V: usize>(
     at: usize,
     count: usize,
     probabilities: &[[f32; TILE]; R],
-    correction: &[f32; R],
+    correction: &[f32; LANES],
     running: &mut Running<R>,
 ) {
     unsafe {
@@ -286,9 +310,11 @@ unsafe fn value_columns<S: Simd, E: Element, const R: usize, const V: usize>(
 unsafe fn finish<S: Simd, const R: usize>(queries: &Queries, head_dim: usize, running: &Running<R>) {
     unsafe {
         for r in 0..queries.count {
-            let inverse = 1.0 / running.sum[r];
-            for d in 0..head_dim {
-                *queries.out[r].add(d) = running.weighted[r][d] * inverse;
+            let inverse = S::splat(1.0 / S::sum(S::load(running.sums[r].as_ptr())));
+            let out = std::slice::from_raw_parts_mut(queries.out[r], head_dim);
+            for at in (0..head_dim).step_by(LANES) {
+                let weighted = S::load(running.weighted[r].as_ptr().add(at));
+                rows::put::<S>(S::mul(weighted, inverse), out, at);
             }
         }
     }

@@ -20,8 +20,11 @@ unsafe fn lanes<S: Simd>(x: &[f32], at: usize) -> S::F32 {
 }
 
 /// Writes the lanes that fall inside `out`.
+///
+/// # Safety
+/// As [`Simd`].
 #[inline(always)]
-unsafe fn put<S: Simd>(value: S::F32, out: &mut [f32], at: usize) {
+pub unsafe fn put<S: Simd>(value: S::F32, out: &mut [f32], at: usize) {
     unsafe {
         if at + LANES <= out.len() {
             return S::store(value, out.as_mut_ptr().add(at));
