@@ -54,8 +54,7 @@ impl<B: Backend> Qwen2<B> {
     pub fn new(config: &ModelConfig, settings: Settings, backend: B, weights: &dyn Weights) -> Result<Self> {
         let mut build = Builder::new(backend, weights, config);
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let embed_role = if config.tied_head { Role::Vocabulary } else { Role::Plain };
-        let embed = build.linear("model.embed_tokens", (vocab, hidden), embed_role, false)?;
+        let embed = build.linear("model.embed_tokens", (vocab, hidden), Role::Vocabulary, false)?;
         let layers = (0..config.layers).map(|index| build.layer(index, settings)).collect::<Result<_>>()?;
         let norm = build.norm("model.norm")?;
         let head = match config.tied_head {

@@ -8,7 +8,7 @@ use crate::Result;
 pub enum Role {
     /// Nothing special.
     Plain,
-    /// Output head, be it the embedding too: one row per token of the vocabulary; keeps more bits.
+    /// Embedding or output head: one row per token of the vocabulary; keeps more bits.
     Vocabulary,
     /// v. An error in it passes through every query head that shares its row, so that it keeps more bits if several do.
     Value {
