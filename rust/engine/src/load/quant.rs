@@ -10,7 +10,7 @@ pub enum Quant {
     Auto,
     /// 8 bits in groups of 32.
     Q8,
-    /// 4 bits in groups of 32; the head and shared values get 6.
+    /// 4 bits in groups of 32; embedding, head and shared values get 6.
     Q4,
     /// Half precision.
     F16,
