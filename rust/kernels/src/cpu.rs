@@ -4,6 +4,7 @@ mod attention;
 mod choice;
 mod gated;
 mod matmul;
+mod mixing;
 mod roofs;
 
 use std::cell::RefCell;

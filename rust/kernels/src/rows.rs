@@ -81,6 +81,34 @@ pub unsafe fn silu_mul<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
+/// `x = silu((x - mean) / sqrt(variance + eps) * weight + bias)`. All of one length.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub unsafe fn layer_norm_silu<S: Simd>(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    unsafe {
+        let count = x.len() as f32;
+        let mut sum = S::splat(0.0);
+        for at in (0..x.len()).step_by(LANES) {
+            sum = S::add(sum, lanes::<S>(x, at));
+        }
+        let mean = S::splat(S::sum(sum) / count);
+        let mut squares = S::splat(0.0);
+        for at in (0..x.len()).step_by(LANES) {
+            let inside = LANES.min(x.len() - at);
+            let apart = S::first(inside, S::sub(lanes::<S>(x, at), mean), S::splat(0.0));
+            squares = S::fma(apart, apart, squares);
+        }
+        let scale = S::splat(1.0 / (S::sum(squares) / count + eps).sqrt());
+        for at in (0..x.len()).step_by(LANES) {
+            let normed = S::mul(S::sub(lanes::<S>(x, at), mean), scale);
+            let y = S::fma(normed, lanes::<S>(weight, at), lanes::<S>(bias, at));
+            put::<S>(silu::<S>(y, S::splat(1.0)), x, at);
+        }
+    }
+}
+
 /// Quantizes row `row` of a panel to 8 bits.
 ///
 /// # Safety

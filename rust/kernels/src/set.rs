@@ -4,6 +4,7 @@ use crate::{
     activations::PanelGroup,
     attention::{Head, Queries},
     gemm::{Ahead, Rows, Sink, expanded},
+    mixing::Strip,
 };
 
 /// The kernels of one instruction set.
@@ -58,6 +59,10 @@ pub(crate) trait KernelSet: Send + Sync {
     fn rope(&self, head: &mut [f32], cos: &[f32], sin: &[f32]);
     /// See [`crate::attention::attend`].
     unsafe fn attend(&self, queries: &Queries, head: &Head);
+    /// See [`crate::mixing::mix`].
+    unsafe fn mix(&self, strip: &Strip);
+    /// See [`rows::layer_norm_silu`].
+    fn layer_norm_silu(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32);
     /// See [`crate::roof::dots`]; `chains` is one of [`crate::roof::CHAINS`].
     fn dots(&self, chains: usize, steps: usize) -> i32;
     /// See [`crate::roof::read`].
@@ -138,6 +143,16 @@ macro_rules! kernel_set {
                         _ => attention::attend::<Isa, E, 8, 2>(queries, head),
                     }
                 }
+            }
+            $(#[$feature])?
+            unsafe fn mix(strip: &Strip) {
+                // SAFETY: passed on to the caller.
+                unsafe { mixing::mix::<Isa>(strip) }
+            }
+            $(#[$feature])?
+            unsafe fn layer_norm_silu(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+                // SAFETY: passed on to the caller.
+                unsafe { rows::layer_norm_silu::<Isa>(x, weight, bias, eps) }
             }
             $(#[$feature])?
             unsafe fn dots<const N: usize>(steps: usize) -> i32 {
@@ -248,6 +263,14 @@ macro_rules! kernel_set {
                         }
                     }
                 }
+                unsafe fn mix(&self, strip: &Strip) {
+                    // SAFETY: see above and the caller.
+                    unsafe { mix(strip) }
+                }
+                fn layer_norm_silu(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+                    // SAFETY: see above.
+                    unsafe { layer_norm_silu(x, weight, bias, eps) }
+                }
                 fn dots(&self, chains: usize, steps: usize) -> i32 {
                     use roof::{FEW, MANY, SOME};
                     // SAFETY: see above.
@@ -284,6 +307,7 @@ mod sets {
             float::Float,
         },
         kv::KvType,
+        mixing::{self, Strip},
         packed::{Packed, with_layout},
         roof, rows,
         simd::Portable,

@@ -45,6 +45,28 @@ fn rms_norm_is_what_the_equation_says() {
 }
 
 #[test]
+fn layer_norm_silu_is_what_the_equations_say() {
+    for size in SIZES {
+        let [weight, bias] = [2, 3].map(|seed| Numbers(seed).vec(size));
+        let x: Vec<f32> = Numbers(1).vec(3 * size).iter().map(|v| 3.0 + v).collect();
+        let one = |row: &[f32]| {
+            let row: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
+            let mean = row.iter().sum::<f64>() / size as f64;
+            let scale = 1.0 / (row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / size as f64 + 1e-5).sqrt();
+            let normed = row.iter().zip(weight.iter().zip(&bias));
+            let y = normed.map(|(v, (w, b))| (v - mean) * scale * f64::from(*w) + f64::from(*b));
+            y.map(|y| (y / (1.0 + (-y).exp())) as f32).collect()
+        };
+        let wanted: Vec<f32> = x.chunks_exact(size).flat_map(|row| -> Vec<f32> { one(row) }).collect();
+        for cpu in machines() {
+            let mut found = x.clone();
+            cpu.layer_norm_silu(&mut found, &weight, &bias, 1e-5);
+            assert!(relative_error(&found, &wanted) < 1e-5, "{size} on {}", cpu.kernels());
+        }
+    }
+}
+
+#[test]
 fn silu_mul_is_what_the_equation_says_even_far_out() {
     for size in SIZES.into_iter().filter(|&size| size <= 896) {
         let gate: Vec<f32> = Numbers(3).vec(3 * size).iter().map(|v| v * 200.0 * v.abs()).collect();
