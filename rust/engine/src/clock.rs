@@ -15,6 +15,8 @@ pub enum Operation {
     Rope,
     /// Attention over the pages.
     Attention,
+    /// Convolutions and Monarch matrices over the pages.
+    Mixing,
     /// The product after attention.
     Output,
     /// Products that give gate and up, and `silu(gate) * up`.
@@ -31,12 +33,13 @@ pub enum Operation {
 
 impl Operation {
     /// All, in the order of a pass.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Draft,
         Self::Norm,
         Self::Qkv,
         Self::Rope,
         Self::Attention,
+        Self::Mixing,
         Self::Output,
         Self::GateUp,
         Self::Down,
@@ -53,6 +56,7 @@ impl Operation {
             Self::Qkv => "qkv",
             Self::Rope => "rope",
             Self::Attention => "attention",
+            Self::Mixing => "mixing",
             Self::Output => "o",
             Self::GateUp => "gate_up",
             Self::Down => "down",

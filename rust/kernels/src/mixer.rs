@@ -105,7 +105,9 @@ fn check(monarch: &Monarch, channels: usize) -> Result<(), String> {
         return Err(format!("{} gains for {channels} channels", monarch.gain.len()));
     }
     match monarch.heads.iter().flatten().find(|side| side.len() != MONARCH_VALUES) {
-        Some(side) => Err(format!("a side of a Monarch matrix: expected {MONARCH_VALUES} values, found {}", side.len())),
+        Some(side) => {
+            Err(format!("a side of a Monarch matrix: expected {MONARCH_VALUES} values, found {}", side.len()))
+        }
         None => Ok(()),
     }
 }

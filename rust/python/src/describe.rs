@@ -71,6 +71,7 @@ fn family_name(family: Family) -> &'static str {
     match family {
         Family::Qwen2 => "qwen2",
         Family::Llama => "llama",
+        Family::Symbio => "symbio",
     }
 }
 

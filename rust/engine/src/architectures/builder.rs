@@ -22,22 +22,33 @@ impl<'a, B: Backend> Builder<'a, B> {
 
     /// `NAME.weight`, and `NAME.bias` if there is to be one.
     pub fn linear(&mut self, name: &str, shape: (usize, usize), role: Role, bias: bool) -> Result<Linear<B>> {
-        let matrix = self.weights.matrix(&MatrixSpec { name: &format!("{name}.weight"), shape, role })?;
+        let spec = MatrixSpec { name: &format!("{name}.weight"), shape, role, row_scale: None };
+        let matrix = self.weights.matrix(&spec)?;
         let bias = match bias {
-            true => Some(self.vector(&format!("{name}.bias"), shape.0, role)?),
+            true => {
+                let values = self.values(&format!("{name}.bias"), &[shape.0], role)?;
+                Some(self.backend.vector(values)?)
+            }
             false => None,
         };
         Ok(Linear { weight: self.backend.weight(matrix)?, bias })
     }
 
-    /// `NAME.weight`, over the residual stream.
-    pub fn norm(&mut self, name: &str) -> Result<Norm<B>> {
-        let weight = self.vector(&format!("{name}.weight"), self.config.hidden_size, Role::Plain)?;
-        Ok(Norm { weight, eps: self.config.norm_eps })
+    /// `NAME.weight` without a bias, row by row multiplied with `scale`.
+    pub fn scaled_linear(&mut self, name: &str, shape: (usize, usize), scale: &[f32]) -> Result<Linear<B>> {
+        let name = &format!("{name}.weight");
+        let matrix = self.weights.matrix(&MatrixSpec { name, shape, role: Role::Plain, row_scale: Some(scale) })?;
+        Ok(Linear { weight: self.backend.weight(matrix)?, bias: None })
     }
 
-    fn vector(&mut self, name: &str, len: usize, role: Role) -> Result<B::Vector> {
-        let values = self.weights.vector(&VectorSpec { name, len, role })?;
-        self.backend.vector(values)
+    /// `NAME.weight`, over the residual stream.
+    pub fn norm(&mut self, name: &str) -> Result<Norm<B>> {
+        let weight = self.values(&format!("{name}.weight"), &[self.config.hidden_size], Role::Plain)?;
+        Ok(Norm { weight: self.backend.vector(weight)?, eps: self.config.norm_eps })
+    }
+
+    /// The values of a small tensor.
+    pub fn values(&self, name: &str, shape: &[usize], role: Role) -> Result<Vec<f32>> {
+        self.weights.vector(&VectorSpec { name, shape, role })
     }
 }

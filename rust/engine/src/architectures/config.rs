@@ -1,4 +1,6 @@
 //! The numbers that give a model its shape, whatever file they came from.
+use super::{Organelle, Organelles};
+use crate::backends::{KvShape, KvType, WindowShape};
 
 /// Which family a checkpoint belongs to; picks the file in `architectures/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,6 +9,8 @@ pub enum Family {
     Qwen2,
     /// Llama 2, 3.x, SmolLM2 and Mistral-shaped models.
     Llama,
+    /// SymbioSLM, SymbioGPT, VocabFusion, MonarchSLM: layers mixed by organelles.
+    Symbio,
 }
 
 /// How rotary frequencies are stretched for contexts longer than those trained on.
@@ -34,7 +38,7 @@ pub enum RopeScaling {
     Factors(Vec<f32>),
 }
 
-/// A decoder-only transformer's shape.
+/// A language model's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The family.
@@ -47,7 +51,7 @@ pub struct ModelConfig {
     pub intermediate_size: usize,
     /// Decoder layers.
     pub layers: usize,
-    /// Query heads.
+    /// Query heads; none if no layer has attention, and then neither KV heads nor a width of one.
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
@@ -67,4 +71,38 @@ pub struct ModelConfig {
     pub qkv_bias: bool,
     /// The output projection of attention has a bias (Llama `attention_bias`).
     pub o_bias: bool,
+    /// What mixes the sequence in each layer of [`Family::Symbio`]; none in the others.
+    pub organelles: Option<Organelles>,
+}
+
+impl ModelConfig {
+    /// Whether any layer has attention.
+    pub fn has_attention(&self) -> bool {
+        self.attention_layers() > 0
+    }
+
+    /// Bytes of one page of sequence state, in all layers.
+    pub fn page_bytes(&self, kv_type: KvType) -> usize {
+        let kv = KvShape { kv_heads: self.kv_heads, head_dim: self.head_dim, kv_type }.page_bytes();
+        let windows = (0..self.layers).filter_map(|layer| self.window(layer)).map(|window| window.page_bytes());
+        self.attention_layers() * kv + windows.sum::<usize>()
+    }
+
+    /// The past inputs that a layer keeps, if it has convolutions or Monarch matrices.
+    pub fn window(&self, layer: usize) -> Option<WindowShape> {
+        let organelles = self.organelles.as_ref()?.layers.get(layer)?;
+        let kept = organelles.iter().any(|&organelle| organelle != Organelle::Attention);
+        let monarch = organelles.contains(&Organelle::Monarch);
+        kept.then_some(WindowShape { channels: self.hidden_size, monarch })
+    }
+
+    /// What the forward pass relies on in the organelles; says what is wrong with them.
+    pub fn check_organelles(&self) -> Result<(), String> {
+        self.organelles.as_ref().map_or(Ok(()), |organelles| organelles.check(self))
+    }
+
+    fn attention_layers(&self) -> usize {
+        let attends = |layer: &&Vec<Organelle>| layer.contains(&Organelle::Attention);
+        self.organelles.as_ref().map_or(self.layers, |organelles| organelles.layers.iter().filter(attends).count())
+    }
 }

@@ -16,7 +16,7 @@ type Make = Box<dyn Fn(usize) -> Box<dyn Model>>;
 /// Every format, each with a KV format; odd sizes where the format allows them.
 fn models() -> impl Iterator<Item = (String, ModelConfig, Make)> {
     let kv_types = [KvType::F16, KvType::Q8, KvType::F32];
-    Format::ALL.into_iter().zip(kv_types.into_iter().cycle()).map(|(format, kv_type)| {
+    let transformers = Format::ALL.into_iter().zip(kv_types.into_iter().cycle()).map(|(format, kv_type)| {
         let config = match format {
             Format::Ggml(_) => ModelConfig { head_dim: 128, heads: 4, ..qwen2_config() },
             _ => config(),
@@ -24,6 +24,19 @@ fn models() -> impl Iterator<Item = (String, ModelConfig, Make)> {
         let shape = config.clone();
         let make: Make = Box::new(move |threads| model(&shape, format, kv_type, threads));
         (format!("{format} with {kv_type:?} keys"), config, make)
+    });
+    transformers.chain(symbio_models())
+}
+
+/// Organelles in both layouts, in the formats that their checkpoints are packed to.
+fn symbio_models() -> impl Iterator<Item = (String, ModelConfig, Make)> {
+    use synapse_kernels::MonarchLayout::{Julia, Torch};
+    let kinds = [(Format::F32, Torch), (Format::F16, Julia), (Format::Q8, Torch), (Format::Q4, Julia)];
+    kinds.into_iter().map(|(format, layout)| {
+        let config = symbio_with(|organelles| organelles.monarch_layout = layout);
+        let shape = config.clone();
+        let make: Make = Box::new(move |threads| model(&shape, format, KvType::F16, threads));
+        (format!("{layout:?} organelles in {format}"), config, make)
     })
 }
 

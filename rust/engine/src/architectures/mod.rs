@@ -1,21 +1,29 @@
 //! Forward passes, one file per model family. Never imports the scheduler.
 #[cfg(test)]
 mod account;
+mod attention;
 mod builder;
 mod config;
 #[cfg(test)]
 mod invariants;
+mod organelles;
+mod output;
 mod qwen2;
 #[cfg(test)]
 mod reference;
 mod rope;
 mod rows;
+mod symbio;
+#[cfg(test)]
+mod symbio_reference;
 #[cfg(test)]
 pub(crate) mod testing;
 mod weights;
 
 pub use config::{Family, ModelConfig, RopeScaling};
+pub use organelles::{Gate, Organelle, Organelles};
 pub use qwen2::Qwen2;
+pub use symbio::Symbio;
 pub use weights::{MatrixSpec, Role, VectorSpec, Weights};
 
 use crate::{
@@ -45,6 +53,7 @@ pub fn build<B: Backend + 'static>(
     check(config)?;
     match config.family {
         Family::Qwen2 | Family::Llama => Ok(Box::new(Qwen2::new(config, settings, backend, weights)?)),
+        Family::Symbio => Ok(Box::new(Symbio::new(config, settings, backend, weights)?)),
     }
 }
 
@@ -52,9 +61,15 @@ pub fn build<B: Backend + 'static>(
 fn check(config: &ModelConfig) -> Result<()> {
     let fault = |what: String| Err(Error::Model(what));
     let ModelConfig { heads, kv_heads, head_dim, .. } = *config;
-    let sizes = [config.vocab_size, config.hidden_size, config.intermediate_size, config.layers, heads, kv_heads];
-    if sizes.contains(&0) {
+    if [config.vocab_size, config.hidden_size, config.intermediate_size, config.layers].contains(&0) {
         return fault("the configuration has a size of zero".into());
+    }
+    config.check_organelles().or_else(fault)?;
+    if !config.has_attention() {
+        return Ok(());
+    }
+    if heads == 0 || kv_heads == 0 {
+        return fault("the configuration has no attention heads".into());
     }
     if heads % kv_heads != 0 {
         return fault(format!("num_attention_heads: expected a multiple of {kv_heads} KV heads, found {heads}"));

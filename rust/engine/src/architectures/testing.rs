@@ -1,9 +1,11 @@
 //! Tiny models with random weights, for tests. Lists names and shapes on its own, so that a model that asks for others fails.
 use std::{cell::RefCell, collections::BTreeMap};
 
-use synapse_kernels::{DType, Format, Matrix};
+use synapse_kernels::{DType, Format, Matrix, MonarchLayout};
 
-use super::{Family, MatrixSpec, ModelConfig, RopeScaling, Settings, VectorSpec, Weights, build};
+use super::{
+    Family, Gate, MatrixSpec, ModelConfig, Organelle, Organelles, RopeScaling, Settings, VectorSpec, Weights, build,
+};
 use crate::{
     Result,
     backends::{Cpu, KvType},
@@ -28,6 +30,7 @@ pub fn config() -> ModelConfig {
         tied_head: false,
         qkv_bias: false,
         o_bias: false,
+        organelles: None,
     }
 }
 
@@ -48,6 +51,39 @@ pub fn qwen2_config() -> ModelConfig {
     }
 }
 
+/// A SymbioGPT with every organelle in its first layer and fewer in its second.
+pub fn symbio_config() -> ModelConfig {
+    use Organelle::{Attention, CausalConv, LongConv, Monarch};
+    ModelConfig {
+        family: Family::Symbio,
+        hidden_size: 64,
+        kv_heads: 3,
+        norm_eps: 1e-6,
+        context_length: 256,
+        tied_head: true,
+        organelles: Some(Organelles {
+            layers: vec![vec![CausalConv, Monarch, LongConv, Attention], vec![LongConv, CausalConv]],
+            gate: Gate::Softmax { temperature: true },
+            conv_taps: 4,
+            monarch_heads: 2,
+            monarch_layout: MonarchLayout::Torch,
+            skip_scales: true,
+            donor_size: None,
+        }),
+        ..config()
+    }
+}
+
+/// [`symbio_config`] with other mixers.
+pub fn symbio_with(change: impl Fn(&mut Organelles)) -> ModelConfig {
+    let mut config = symbio_config();
+    config.organelles.as_mut().into_iter().for_each(change);
+    if !config.has_attention() {
+        (config.heads, config.kv_heads, config.head_dim) = (0, 0, 0);
+    }
+    config
+}
+
 /// Numbers that look random and are the same every time.
 pub fn noise(seed: u64) -> impl Iterator<Item = u64> {
     let mut state = seed;
@@ -65,6 +101,73 @@ pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Every tensor of a model of this shape.
 pub fn tensors(config: &ModelConfig) -> Tensors {
+    let shapes = match &config.organelles {
+        None => transformer_shapes(config),
+        Some(organelles) => symbio_shapes(config, organelles),
+    };
+    shapes.into_iter().enumerate().map(|(seed, (name, shape))| (name, random(seed as u64, shape))).collect()
+}
+
+fn symbio_shapes(config: &ModelConfig, organelles: &Organelles) -> Vec<(String, Vec<usize>)> {
+    let ModelConfig { hidden_size: hidden, intermediate_size: inner, vocab_size: vocab, .. } = *config;
+    let width = config.heads * config.head_dim;
+    let mut shapes = vec![("ln_f.weight".to_owned(), vec![hidden])];
+    let mut whole = |name: &str, shape: &[usize]| shapes.push((name.to_owned(), shape.to_vec()));
+    match organelles.donor_size {
+        None => whole("tok_emb.weight", &[vocab, hidden]),
+        Some(donor) => {
+            whole("donor.weight", &[vocab, donor]);
+            whole("junction.proj.weight", &[hidden, donor]);
+            whole("junction.norm.weight", &[hidden]);
+            whole("junction.norm.bias", &[hidden]);
+            whole("out_proj.weight", &[donor, hidden]);
+        }
+    }
+    for (layer, present) in organelles.layers.iter().enumerate() {
+        let mut add = |name: &str, shape: &[usize]| shapes.push((format!("blocks.{layer}.{name}"), shape.to_vec()));
+        let module = |name: &str| format!("seq_mixer.organelle_modules.{name}");
+        for organelle in present {
+            match organelle {
+                Organelle::CausalConv => add(&module("causal_conv.weight"), &[hidden, 1, organelles.conv_taps]),
+                Organelle::LongConv => add(&module("long_conv.kernel"), &[hidden, 1, config.context_length]),
+                Organelle::Monarch => {
+                    for head in 0..organelles.monarch_heads {
+                        add(&module(&format!("monarch.{head}.L1")), &[16; 3]);
+                        add(&module(&format!("monarch.{head}.L2")), &[16; 3]);
+                    }
+                }
+                Organelle::Attention => {
+                    for name in ["wq", "wk", "wv"] {
+                        add(&module(&format!("attention.{name}.weight")), &[width, hidden]);
+                    }
+                    add(&module("attention.wo.weight"), &[hidden, width]);
+                }
+            }
+        }
+        match organelles.gate {
+            Gate::Sigmoid => add("seq_mixer.gate.weight", &[hidden]),
+            Gate::Softmax { temperature } => {
+                add("seq_mixer.gate.logits", &[present.len(), hidden]);
+                if temperature {
+                    add("seq_mixer.gate.temperature", &[1]);
+                }
+            }
+        }
+        if organelles.skip_scales {
+            add("skip1.scale", &[1]);
+            add("skip2.scale", &[1]);
+        }
+        for (name, shape) in
+            [("ln1", &[hidden][..]), ("ln2", &[hidden]), ("ffn.w1", &[inner, hidden]), ("ffn.v", &[inner, hidden])]
+        {
+            add(&format!("{name}.weight"), shape);
+        }
+        add("ffn.w2.weight", &[hidden, inner]);
+    }
+    shapes
+}
+
+fn transformer_shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let ModelConfig { hidden_size: hidden, intermediate_size: inner, vocab_size: vocab, head_dim, .. } = *config;
     let (q, kv) = (config.heads * head_dim, config.kv_heads * head_dim);
     let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, hidden])];
@@ -92,13 +195,15 @@ pub fn tensors(config: &ModelConfig) -> Tensors {
             }
         }
     }
-    shapes.into_iter().enumerate().map(|(seed, (name, shape))| (name, random(seed as u64, shape))).collect()
+    shapes
 }
 
 /// Norms lie around 1; matrices keep the size of what they multiply; biases are large enough to matter.
 fn random(seed: u64, shape: Vec<usize>) -> (Vec<usize>, Vec<f32>) {
     let (centre, width) = match shape[..] {
         [_, cols] => (0.0, (3.0 / cols as f32).sqrt()),
+        // Kernels of convolutions and sides of Monarch matrices.
+        [_, _, values] => (0.0, (3.0 / values as f32).sqrt()),
         _ => (if seed.is_multiple_of(2) { 1.0 } else { 0.9 }, 0.5),
     };
     let uniform = |bits: u64| (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
@@ -142,12 +247,15 @@ impl Weights for TestWeights {
             let row_bytes = blocks.len() / rows;
             return Ok(Matrix::pack_blocks(dtype, rows, cols, |row| &blocks[row * row_bytes..][..row_bytes]));
         }
-        let row = |row: usize, out: &mut [f32]| out.copy_from_slice(&values[row * cols..][..cols]);
+        let row = |row: usize, out: &mut [f32]| {
+            let scale = spec.row_scale.map_or(1.0, |scale| scale[row]);
+            out.iter_mut().zip(&values[row * cols..]).for_each(|(to, value)| *to = scale * value);
+        };
         Ok(Matrix::pack_f32(self.format, rows, cols, row))
     }
 
     fn vector(&self, spec: &VectorSpec<'_>) -> Result<Vec<f32>> {
-        Ok(self.values(spec.name, &[spec.len]).to_vec())
+        Ok(self.values(spec.name, spec.shape).to_vec())
     }
 }
 

@@ -31,6 +31,8 @@ pub struct MatrixSpec<'a> {
     pub shape: (usize, usize),
     /// What it is for.
     pub role: Role,
+    /// What each row is multiplied with before it is packed.
+    pub row_scale: Option<&'a [f32]>,
 }
 
 /// A small tensor that a model needs.
@@ -38,10 +40,22 @@ pub struct MatrixSpec<'a> {
 pub struct VectorSpec<'a> {
     /// Name in the checkpoint.
     pub name: &'a str,
-    /// Values in it.
-    pub len: usize,
+    /// Sizes, the outermost first.
+    pub shape: &'a [usize],
     /// What it is for.
     pub role: Role,
+}
+
+impl VectorSpec<'_> {
+    /// Values in it.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Where weights come from.

@@ -4,7 +4,7 @@ mod null;
 
 pub use cpu::{Cpu, chosen_kernels};
 pub use null::Null;
-pub use synapse_kernels::{KvShape, KvType, MAX_HEAD_DIM, Matrix};
+pub use synapse_kernels::{KvShape, KvType, MAX_HEAD_DIM, Matrix, Mixer, WindowShape};
 
 use crate::{
     Result,
@@ -25,6 +25,16 @@ pub struct Norm<B: Backend> {
     /// `(features)`.
     pub weight: B::Vector,
     /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// Layer normalization (Ba et al. 2016).
+pub struct LayerNorm<B: Backend> {
+    /// `(features)`.
+    pub weight: B::Vector,
+    /// `(features)`.
+    pub bias: B::Vector,
+    /// Added to the variance.
     pub eps: f32,
 }
 
@@ -70,6 +80,10 @@ pub trait Backend: Send + Sized {
     type Buffer: Send;
     /// Keys and values of one layer, in pages.
     type Kv: Send;
+    /// Convolutions and Monarch matrices on the device.
+    type Mixer: Send;
+    /// Past inputs of one layer's mixer, in pages.
+    type Window: Send;
     /// A batch made ready for the device: its tokens, positions and pages.
     type Pass<'a>;
 
@@ -81,6 +95,11 @@ pub trait Backend: Send + Sized {
     fn buffer(&mut self, features: usize) -> Result<Self::Buffer>;
     /// Empty pages for one layer.
     fn kv(&mut self, shape: KvShape, pages: usize) -> Result<Self::Kv>;
+
+    /// Takes over convolutions and Monarch matrices.
+    fn mixer(&mut self, mixer: Mixer) -> Result<Self::Mixer>;
+    /// Empty pages for one layer's past inputs.
+    fn window(&mut self, shape: WindowShape, pages: usize) -> Result<Self::Window>;
 
     /// Makes a checked batch ready.
     fn begin<'a>(&mut self, batch: &'a Batch) -> Result<Self::Pass<'a>>;
@@ -96,6 +115,16 @@ pub trait Backend: Send + Sized {
         norm: &Norm<Self>,
         projections: [(&Linear<Self>, &mut Self::Buffer); N],
     ) -> Result<()>;
+    /// `out = linear(x)`; counts as `operation`.
+    fn project(
+        &mut self,
+        operation: Operation,
+        x: &Self::Buffer,
+        linear: &Linear<Self>,
+        out: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// `x = silu(norm(x))`.
+    fn layer_norm_silu(&mut self, x: &mut Self::Buffer, norm: &LayerNorm<Self>) -> Result<()>;
     /// Turns q and k by their positions and writes k and v into the pages.
     fn rope_and_store(
         &mut self,
@@ -111,6 +140,15 @@ pub trait Backend: Send + Sized {
         q: &Self::Buffer,
         kv: &Self::Kv,
         output: &Linear<Self>,
+        x: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Keeps `input` in the window's pages, then `x += mixer(inputs so far)`.
+    fn mix(
+        &mut self,
+        pass: &Self::Pass<'_>,
+        input: &Self::Buffer,
+        mixer: &Self::Mixer,
+        window: &mut Self::Window,
         x: &mut Self::Buffer,
     ) -> Result<()>;
     /// `x += down(silu(gate(n)) * up(n))` with `n = norm(x)`.

@@ -9,6 +9,9 @@ use crate::{
     files::GenerationDefaults,
 };
 
+/// Layers of a model.
+pub(super) const MOST_LAYERS: usize = 1 << 12;
+
 /// Bytes of a tensor, or `None` if its rows are not whole blocks or the product overflows.
 pub(super) fn tensor_bytes(dtype: DType, shape: &[usize]) -> Option<usize> {
     let (row, rows) = shape.split_last().map_or((1, shape), |(&row, rows)| (row, rows));
@@ -24,17 +27,22 @@ pub(super) fn check(path: &Path, config: &ModelConfig) -> Result<()> {
         ("vocabulary size", config.vocab_size, 1 << 24),
         ("hidden size", config.hidden_size, 1 << 18),
         ("feed-forward size", config.intermediate_size, 1 << 20),
-        ("number of layers", config.layers, 1 << 12),
+        ("number of layers", config.layers, MOST_LAYERS),
+        ("context length", config.context_length, 1 << 27),
+    ];
+    let heads = [
         ("number of attention heads", config.heads, 1 << 12),
         ("number of key-value heads", config.kv_heads, 1 << 12),
         ("head size", config.head_dim, 1 << 12),
-        ("context length", config.context_length, 1 << 27),
     ];
+    let heads = heads.into_iter().filter(|_| config.has_attention());
     let wrong = |reason| Err(Error::Format { path: path.to_owned(), reason });
-    if let Some((name, size, limit)) = sizes.into_iter().find(|&(_, size, limit)| size == 0 || size > limit) {
+    if let Some((name, size, limit)) =
+        sizes.into_iter().chain(heads).find(|&(_, size, limit)| size == 0 || size > limit)
+    {
         return wrong(format!("{name}: expected 1 to {limit}, found {size}"));
     }
-    if !config.heads.is_multiple_of(config.kv_heads) {
+    if config.has_attention() && !config.heads.is_multiple_of(config.kv_heads) {
         let (heads, kv_heads) = (config.heads, config.kv_heads);
         return wrong(format!("{heads} attention heads cannot share {kv_heads} key-value heads evenly"));
     }
@@ -129,6 +137,7 @@ mod tests {
             tied_head: true,
             qkv_bias: false,
             o_bias: false,
+            organelles: None,
         }
     }
 

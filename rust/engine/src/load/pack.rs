@@ -59,7 +59,9 @@ impl Weights for Packer<'_> {
     fn matrix(&self, spec: &MatrixSpec<'_>) -> Result<Matrix> {
         let (rows, cols) = spec.shape;
         let tensor = self.tensor(spec.name, &[rows, cols])?;
-        let format = self.quant.format(self.checkpoint.format == "gguf", tensor.dtype, spec.role);
+        // A row that is scaled has to be packed anew, whatever the file holds.
+        let native = self.checkpoint.format == "gguf" && spec.row_scale.is_none();
+        let format = self.quant.format(native, tensor.dtype, spec.role);
         if Matrix::packed_bytes(format, rows, cols).is_none() {
             return Err(Error::Model(format!(
                 "tensor `{}`: ({rows}, {cols}) is larger than the kernels count",
@@ -76,6 +78,9 @@ impl Weights for Packer<'_> {
         let limit = if matches!(format, Format::F32 | Format::BF16) { f32::MAX } else { f16::MAX.to_f32() };
         let matrix = Matrix::pack_f32(format, rows, cols, |index, out| {
             dequantize(tensor.dtype, row(index), out);
+            if let Some(scale) = spec.row_scale {
+                out.iter_mut().for_each(|value| *value *= scale[index]);
+            }
             if !out.iter().all(|value| value.abs() <= limit) {
                 too_large.store(true, Ordering::Relaxed);
             }
@@ -89,10 +94,11 @@ impl Weights for Packer<'_> {
     }
 
     fn vector(&self, spec: &VectorSpec<'_>) -> Result<Vec<f32>> {
-        let tensor = self.tensor(spec.name, &[spec.len])?;
-        let mut values = vec![0.0; spec.len];
+        let tensor = self.tensor(spec.name, spec.shape)?;
+        let len = spec.len();
+        let mut values = vec![0.0; len];
         dequantize(tensor.dtype, tensor.data, &mut values);
-        Ok((0..spec.len).map(|index| values[self.file_row(spec.role, spec.len, index)]).collect())
+        Ok((0..len).map(|index| values[self.file_row(spec.role, len, index)]).collect())
     }
 }
 

@@ -3,7 +3,7 @@ use super::LoadOptions;
 use crate::{
     Error, Result,
     architectures::{ModelConfig, Settings},
-    backends::{KvShape, KvType},
+    backends::KvType,
     batch::PAGE_TOKENS,
 };
 
@@ -42,8 +42,7 @@ pub fn bytes(config: &ModelConfig, settings: Settings) -> u64 {
 
 /// Bytes of one page in every layer.
 fn page_bytes(config: &ModelConfig, kv_type: KvType) -> u64 {
-    let shape = KvShape { kv_heads: config.kv_heads, head_dim: config.head_dim, kv_type };
-    shape.page_bytes() as u64 * config.layers as u64
+    config.page_bytes(kv_type) as u64
 }
 
 fn refuse<T>(param: &str, reason: String) -> Result<T> {

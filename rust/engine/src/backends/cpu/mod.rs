@@ -6,10 +6,11 @@ pub use buffer::Buffer;
 pub use kernels::name as chosen_kernels;
 
 use synapse_kernels::{
-    Activations, AttentionSegment, GateBuffers, KvLayer, KvShape, MatmulJob, Matrix, PAGE_TOKENS, Roofs,
+    Activations, AttentionSegment, GateBuffers, KvLayer, KvShape, MatmulJob, Matrix, Mixer, PAGE_TOKENS, Roofs,
+    WindowLayer, WindowShape,
 };
 
-use super::{Backend, GatedFfn, Linear, Norm, Rope, Row};
+use super::{Backend, GatedFfn, LayerNorm, Linear, Norm, Rope, Row};
 use crate::{
     Result,
     batch::{Batch, TokenId},
@@ -73,10 +74,10 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Keys and values of one layer that attention needs.
-    fn kv_bytes(&self, shape: KvShape) -> u64 {
+    /// What one layer's pages of this size hold of all positions so far.
+    fn bytes(&self, page_bytes: usize) -> u64 {
         let positions: usize = self.segments.iter().map(|segment| segment.start + segment.rows).sum();
-        (positions * shape.page_bytes() / PAGE_TOKENS) as u64
+        (positions * page_bytes / PAGE_TOKENS) as u64
     }
 }
 
@@ -98,6 +99,8 @@ impl Backend for Cpu {
     type Vector = Vec<f32>;
     type Buffer = Buffer;
     type Kv = KvLayer;
+    type Mixer = Mixer;
+    type Window = WindowLayer;
     type Pass<'a> = Pass<'a>;
 
     fn weight(&mut self, matrix: Matrix) -> Result<Matrix> {
@@ -114,6 +117,14 @@ impl Backend for Cpu {
 
     fn kv(&mut self, shape: KvShape, pages: usize) -> Result<KvLayer> {
         Ok(KvLayer::new(shape, pages))
+    }
+
+    fn mixer(&mut self, mixer: Mixer) -> Result<Mixer> {
+        Ok(mixer)
+    }
+
+    fn window(&mut self, shape: WindowShape, pages: usize) -> Result<WindowLayer> {
+        Ok(WindowLayer::new(shape, pages))
     }
 
     fn begin<'a>(&mut self, batch: &'a Batch) -> Result<Pass<'a>> {
@@ -161,6 +172,20 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn project(&mut self, operation: Operation, x: &Buffer, linear: &Linear<Self>, out: &mut Buffer) -> Result<()> {
+        self.machine.prepare(x.values(), x.features(), &[&linear.weight], &mut self.activations);
+        out.set_rows(x.rows());
+        self.machine.matmul(&self.activations, &mut [job(linear, out, false)]);
+        self.clock.lap_with(operation, work(&self.activations, [&linear.weight]));
+        Ok(())
+    }
+
+    fn layer_norm_silu(&mut self, x: &mut Buffer, norm: &LayerNorm<Self>) -> Result<()> {
+        self.machine.layer_norm_silu(x.values_mut(), &norm.weight, &norm.bias, norm.eps);
+        self.clock.lap(Operation::Norm);
+        Ok(())
+    }
+
     fn rope_and_store(
         &mut self,
         pass: &Pass<'_>,
@@ -187,9 +212,24 @@ impl Backend for Cpu {
         self.attended.reshape(q.rows(), q.features());
         self.machine.attention(q.values(), heads, &pass.segments, kv, self.attended.values_mut());
         self.machine.prepare(self.attended.values(), q.features(), &[&output.weight], &mut self.activations);
-        self.clock.lap_with(Operation::Attention, Work { multiply_adds: 0, bytes: pass.kv_bytes(kv.shape()) });
+        self.clock
+            .lap_with(Operation::Attention, Work { multiply_adds: 0, bytes: pass.bytes(kv.shape().page_bytes()) });
         self.machine.matmul(&self.activations, &mut [job(output, x, true)]);
         self.clock.lap_with(Operation::Output, work(&self.activations, [&output.weight]));
+        Ok(())
+    }
+
+    fn mix(
+        &mut self,
+        pass: &Pass<'_>,
+        input: &Buffer,
+        mixer: &Mixer,
+        window: &mut WindowLayer,
+        x: &mut Buffer,
+    ) -> Result<()> {
+        self.machine.mix(mixer, &pass.segments, input.values(), window, x.values_mut());
+        let bytes = mixer.bytes() as u64 + pass.bytes(window.shape().page_bytes());
+        self.clock.lap_with(Operation::Mixing, Work { multiply_adds: 0, bytes });
         Ok(())
     }
 

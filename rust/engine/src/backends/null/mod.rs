@@ -1,5 +1,5 @@
 //! A backend that computes nothing and checks every shape. Tests models, and lists the weights that a model asks for.
-use super::{Backend, GatedFfn, KvShape, Linear, Matrix, Norm, Rope, Row};
+use super::{Backend, GatedFfn, KvShape, LayerNorm, Linear, Matrix, Mixer, Norm, Rope, Row, WindowShape};
 use crate::{
     Error, Result,
     batch::{Batch, PAGE_TOKENS},
@@ -20,6 +20,13 @@ pub struct Null {
 #[derive(Debug)]
 pub struct Kv {
     shape: KvShape,
+    pages: usize,
+}
+
+/// Past inputs of one layer, as a shape.
+#[derive(Debug)]
+pub struct Window {
+    shape: WindowShape,
     pages: usize,
 }
 
@@ -47,11 +54,24 @@ fn project(what: &str, input: Shape, linear: &Linear<Null>) -> Result<Shape> {
     Ok((input.0, out_features))
 }
 
+/// Checks that every segment's pages exist and cover it.
+fn covered(what: &str, batch: &Batch, pages: usize) -> Result<()> {
+    for segment in &batch.segments {
+        let end = segment.start + segment.tokens.len();
+        expect(&format!("{what}: pages cover the segment"), true, end <= segment.pages.len() * PAGE_TOKENS)?;
+        expect(&format!("{what}: pages exist"), true, segment.pages.iter().all(|&page| (page as usize) < pages))?;
+    }
+    Ok(())
+}
+
 impl Backend for Null {
     type Weight = Shape;
     type Vector = usize;
     type Buffer = Shape;
     type Kv = Kv;
+    /// Channels, and whether there are Monarch matrices.
+    type Mixer = (usize, bool);
+    type Window = Window;
     type Pass<'a> = &'a Batch;
 
     fn weight(&mut self, matrix: Matrix) -> Result<Shape> {
@@ -68,6 +88,14 @@ impl Backend for Null {
 
     fn kv(&mut self, shape: KvShape, pages: usize) -> Result<Kv> {
         Ok(Kv { shape, pages })
+    }
+
+    fn mixer(&mut self, mixer: Mixer) -> Result<(usize, bool)> {
+        Ok((mixer.channels(), mixer.has_monarch()))
+    }
+
+    fn window(&mut self, shape: WindowShape, pages: usize) -> Result<Window> {
+        Ok(Window { shape, pages })
     }
 
     fn begin<'a>(&mut self, batch: &'a Batch) -> Result<&'a Batch> {
@@ -107,6 +135,19 @@ impl Backend for Null {
         Ok(())
     }
 
+    fn project(&mut self, _: Operation, x: &Shape, linear: &Linear<Self>, out: &mut Shape) -> Result<()> {
+        let result = project("project", *x, linear)?;
+        expect("project: output features", result.1, out.1)?;
+        *out = result;
+        self.done("project", result)
+    }
+
+    fn layer_norm_silu(&mut self, x: &mut Shape, norm: &LayerNorm<Self>) -> Result<()> {
+        expect("layer_norm_silu: weight", x.1, norm.weight)?;
+        expect("layer_norm_silu: bias", x.1, norm.bias)?;
+        self.done("layer_norm_silu", *x)
+    }
+
     fn rope_and_store(
         &mut self,
         pass: &&Batch,
@@ -122,9 +163,8 @@ impl Backend for Null {
         for segment in &pass.segments {
             let end = segment.start + segment.tokens.len();
             expect("rope: table covers the segment", true, end * (head_dim / 2) <= rope.cos)?;
-            expect("rope: pages cover the segment", true, end <= segment.pages.len() * PAGE_TOKENS)?;
-            expect("rope: pages exist", true, segment.pages.iter().all(|&page| (page as usize) < kv.pages))?;
         }
+        covered("rope", pass, kv.pages)?;
         self.done("rope_and_store", *q)
     }
 
@@ -133,6 +173,21 @@ impl Backend for Null {
         expect("attend: q holds whole groups of heads", 0, q.1 % (kv.shape.kv_heads * kv.shape.head_dim))?;
         expect("attend: residual", *x, project("attend: output", *q, output)?)?;
         self.done("attend", *x)
+    }
+
+    fn mix(
+        &mut self,
+        pass: &&Batch,
+        input: &Shape,
+        mixer: &(usize, bool),
+        window: &mut Window,
+        x: &mut Shape,
+    ) -> Result<()> {
+        expect("mix: input", (pass.rows(), mixer.0), *input)?;
+        expect("mix: residual", *input, *x)?;
+        expect("mix: window", *mixer, (window.shape.channels, window.shape.monarch))?;
+        covered("mix", pass, window.pages)?;
+        self.done("mix", *x)
     }
 
     fn gated_ffn(&mut self, ffn: &GatedFfn<Self>, x: &mut Shape) -> Result<()> {

@@ -33,7 +33,7 @@ impl Weights for Noise {
     }
 
     fn vector(&self, spec: &VectorSpec<'_>) -> Result<Vec<f32>> {
-        Ok((0..spec.len).map(|index| 1.0 + noise(spec.name, index)).collect())
+        Ok((0..spec.len()).map(|index| 1.0 + noise(spec.name, index)).collect())
     }
 }
 

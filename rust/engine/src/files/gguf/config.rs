@@ -46,6 +46,7 @@ pub(super) fn read(file: &GgufFile) -> Result<ModelConfig> {
         tied_head: file.tensor("output.weight").is_none(),
         qkv_bias: qkv_bias(file, layers)?,
         o_bias: has_bias(file, "attn_output", layers)?,
+        organelles: None,
     };
     limits::check(&file.path, &config)?;
     Ok(config)

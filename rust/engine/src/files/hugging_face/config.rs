@@ -1,10 +1,10 @@
-//! `config.json` to a [`ModelConfig`]. Says no, by name, to whatever the Llama and Qwen2 families do not have.
+//! `config.json` to a [`ModelConfig`]. Says no, by name, to whatever these families do not have.
 //! Keys and defaults: `LlamaConfig`, `Qwen2Config` and `MistralConfig` of transformers 4.46 to 5.
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::rope;
+use super::{rope, symbio};
 use crate::{
     Result,
     architectures::{Family, ModelConfig},
@@ -25,6 +25,7 @@ pub fn config_from_json(path: &Path, bytes: &[u8]) -> Result<ModelConfig> {
     let family = match model_type {
         "qwen2" => Family::Qwen2,
         "llama" | "mistral" => Family::Llama,
+        "symbio" => return symbio::read(&object),
         other => return Err(object.unsupported("model_type", format!("`{other}`"))),
     };
     let config = read(&object, family)?;
@@ -56,6 +57,7 @@ fn read(object: &Object, family: Family) -> Result<ModelConfig> {
         tied_head: object.flag("tie_word_embeddings")?.unwrap_or(false),
         qkv_bias: family == Family::Qwen2 || attention_bias,
         o_bias: family == Family::Llama && attention_bias,
+        organelles: None,
     })
 }
 

@@ -2,6 +2,7 @@
 mod config;
 mod generation;
 mod rope;
+mod symbio;
 mod template;
 
 #[cfg(test)]

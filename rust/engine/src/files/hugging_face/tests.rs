@@ -83,6 +83,7 @@ fn qwen2_as_published() {
         tied_head: true,
         qkv_bias: true,
         o_bias: false,
+        organelles: None,
     };
     assert_eq!(config, wanted);
 }

@@ -197,7 +197,7 @@ impl Weights for PackedFile {
     }
 
     fn vector(&self, spec: &VectorSpec<'_>) -> Result<Vec<f32>> {
-        let Entry { record, bytes } = self.entry(spec.name, (1, spec.len))?;
+        let Entry { record, bytes } = self.entry(spec.name, (1, spec.len()))?;
         if record.kind != Kind::Vector {
             return Err(self.fault(spec.name, "expected a vector, found a matrix"));
         }

@@ -19,10 +19,10 @@ const NAME: &str = "packed.safetensors";
 /// Rows are not whole tiles, so that the padding is tested too.
 const SHAPE: (usize, usize) = (30, 52);
 const MATRIX: MatrixSpec<'_> =
-    MatrixSpec { name: "model.layers.0.self_attn.q_proj.weight", shape: SHAPE, role: Role::Plain };
+    MatrixSpec { name: "model.layers.0.self_attn.q_proj.weight", shape: SHAPE, role: Role::Plain, row_scale: None };
 const OTHER: MatrixSpec<'_> =
-    MatrixSpec { name: "model.layers.1.self_attn.q_proj.weight", shape: SHAPE, role: Role::Plain };
-const VECTOR: VectorSpec<'_> = VectorSpec { name: "model.norm.weight", len: 52, role: Role::Plain };
+    MatrixSpec { name: "model.layers.1.self_attn.q_proj.weight", shape: SHAPE, role: Role::Plain, row_scale: None };
+const VECTOR: VectorSpec<'_> = VectorSpec { name: "model.norm.weight", shape: &[52], role: Role::Plain };
 
 fn key(digest: &str) -> Key {
     Key::for_test(Path::new("model.gguf"), digest)
@@ -81,7 +81,12 @@ fn any_reader_of_safetensors_can_open_it() {
 #[test]
 fn the_layout_version_stands_for_these_bytes() {
     let config = ModelConfig { layers: 1, ..qwen2_config() };
-    let spec = MatrixSpec { name: "model.layers.0.self_attn.k_proj.weight", shape: (256, 256), role: Role::Plain };
+    let spec = MatrixSpec {
+        name: "model.layers.0.self_attn.k_proj.weight",
+        shape: (256, 256),
+        role: Role::Plain,
+        row_scale: None,
+    };
     let sums = Format::ALL.map(|format| {
         let matrix = TestWeights::new(&config, format).matrix(&spec).unwrap();
         format!("{format} {:016x}", checksum::of(matrix.bytes()))
@@ -185,7 +190,7 @@ fn a_header_that_does_not_fit_is_an_error() {
         for (layer, part) in names {
             let name = format!("model.layers.{layer}.self_attn.{part}_proj.weight");
             let shape = weights_shape(part);
-            weights.matrix(&MatrixSpec { name: &name, shape, role: Role::Plain })?;
+            weights.matrix(&MatrixSpec { name: &name, shape, role: Role::Plain, row_scale: None })?;
         }
         Ok(())
     });

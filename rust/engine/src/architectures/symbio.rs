@@ -1,0 +1,307 @@
+//! SymbioSLM, SymbioGPT, VocabFusion and MonarchSLM: layers that mix the sequence with organelles, weighed by a gate that does not
+//! depend on the input. Gate and skip scales are folded into the organelles' weights. Knows no number and no file.
+use synapse_kernels::{Mixer, Monarch};
+
+use super::{
+    Gate, ModelConfig, Organelle, Organelles, Role, Settings, Weights,
+    attention::{Attention, Projected},
+    builder::Builder,
+    output::Output,
+    rope, rows,
+};
+use crate::{
+    Error, Result,
+    backends::{Backend, GatedFfn, KvShape, LayerNorm, Linear, Norm, Rope},
+    batch::{Batch, Model, SegmentOutput},
+    clock::{Clock, Operation},
+};
+
+/// Below this a learned temperature counts as this much.
+const LEAST_TEMPERATURE: f32 = 0.01;
+/// Of PyTorch's LayerNorm.
+const JUNCTION_EPS: f32 = 1e-5;
+
+/// A decoder whose layers have organelles where others have attention.
+pub struct Symbio<B: Backend> {
+    backend: B,
+    vocab_size: usize,
+    hidden_size: usize,
+    settings: Settings,
+    embed: Linear<B>, // tok_emb (vocab, hidden), or donor (vocab, donor); the head as well
+    junction: Option<Junction<B>>,
+    layers: Vec<Layer<B>>,
+    output: Output<B>, // ln_f (hidden), out_proj (donor, hidden)
+    heads: Option<Heads<B>>,
+    x: B::Buffer,
+    normed: B::Buffer,
+}
+
+/// What all attention layers share.
+struct Heads<B: Backend> {
+    rope: Rope<B>,
+    projected: Projected<B>,
+}
+
+/// From a donor's embedding to the residual stream: `silu(norm(proj(e)))`.
+struct Junction<B: Backend> {
+    proj: Linear<B>, // junction.proj (hidden, donor)
+    norm: LayerNorm<B>,
+    embedded: B::Buffer,
+}
+
+struct Layer<B: Backend> {
+    mixing: Option<Mixing<B>>,
+    attention: Option<Attention<B>>, // ln1, organelle_modules.attention.{wq,wk,wv,wo}
+    ffn: GatedFfn<B>,                // ln2, ffn.w1, ffn.v, ffn.w2
+}
+
+/// Convolutions and Monarch matrices.
+struct Mixing<B: Backend> {
+    norm: Norm<B>, // ln1 (hidden)
+    mixer: B::Mixer,
+    window: B::Window,
+}
+
+impl<B: Backend> Heads<B> {
+    fn new(backend: &mut B, config: &ModelConfig, settings: Settings) -> Result<Self> {
+        let (cos, sin) = rope::tables(config, settings.context_length);
+        let width = config.heads * config.head_dim;
+        let rope = Rope { cos: backend.vector(cos)?, sin: backend.vector(sin)? };
+        Ok(Self { rope, projected: Projected::new(backend, width, width)? })
+    }
+}
+
+impl<B: Backend> Symbio<B> {
+    /// Takes the weights onto the backend. A missing or misshapen tensor is [`crate::Error::Model`].
+    pub fn new(config: &ModelConfig, settings: Settings, backend: B, weights: &dyn Weights) -> Result<Self> {
+        let Some(organelles) = &config.organelles else {
+            return Err(Error::Model("the configuration names no organelles".into()));
+        };
+        let mut build = Builder::new(backend, weights, config);
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let (table, embedding) = match organelles.donor_size {
+            None => ("tok_emb", hidden),
+            Some(donor) => ("donor", donor),
+        };
+        let embed = build.linear(table, (vocab, embedding), Role::Vocabulary, false)?;
+        let junction = organelles.donor_size.map(|donor| build.junction(donor)).transpose()?;
+        let layers =
+            (0..config.layers).map(|index| build.symbio_layer(index, organelles, settings)).collect::<Result<_>>()?;
+        let norm = build.norm("ln_f")?;
+        let projection = match organelles.donor_size {
+            None => None,
+            Some(donor) => Some(build.linear("out_proj", (donor, hidden), Role::Plain, false)?),
+        };
+        let mut backend = build.backend;
+        let output = Output::new(&mut backend, (hidden, embedding, vocab), norm, projection, None)?;
+        let heads = config.has_attention().then(|| Heads::new(&mut backend, config, settings)).transpose()?;
+        let (x, normed) = (backend.buffer(hidden)?, backend.buffer(hidden)?);
+        Ok(Self {
+            backend,
+            vocab_size: vocab,
+            hidden_size: hidden,
+            settings,
+            embed,
+            junction,
+            layers,
+            output,
+            heads,
+            x,
+            normed,
+        })
+    }
+}
+
+impl<B: Backend> Model for Symbio<B> {
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    fn context_length(&self) -> usize {
+        self.settings.context_length
+    }
+
+    fn page_count(&self) -> usize {
+        self.settings.pages
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {
+        rows::check(batch, self)?;
+        let Self { backend, embed, junction, layers, output, heads, x, normed, .. } = self;
+        let pass = backend.begin(batch)?;
+        match junction {
+            None => backend.embed(&pass, &embed.weight, x)?,
+            Some(Junction { proj, norm, embedded }) => {
+                backend.embed(&pass, &embed.weight, embedded)?;
+                backend.project(Operation::Rest, embedded, proj, x)?;
+                backend.layer_norm_silu(x, norm)?;
+            }
+        }
+        for Layer { mixing, attention, ffn } in layers {
+            // All organelles read the same input, so it is taken before any of them adds to x.
+            if let Some(Mixing { norm, .. }) = mixing {
+                backend.norm(x, norm, normed)?;
+            }
+            if let (Some(attention), Some(Heads { rope, projected })) = (attention, heads.as_mut()) {
+                attention.run(backend, &pass, rope, projected, x)?;
+            }
+            if let Some(Mixing { mixer, window, .. }) = mixing {
+                backend.mix(&pass, normed, mixer, window, x)?;
+            }
+            backend.gated_ffn(ffn, x)?;
+        }
+        output.run(backend, embed, batch, x)
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        self.backend.clock()
+    }
+}
+
+impl<B: Backend> Builder<'_, B> {
+    fn junction(&mut self, donor: usize) -> Result<Junction<B>> {
+        let hidden = self.config.hidden_size;
+        let proj = self.linear("junction.proj", (hidden, donor), Role::Plain, false)?;
+        let [weight, bias] =
+            ["weight", "bias"].map(|part| self.values(&format!("junction.norm.{part}"), &[hidden], Role::Plain));
+        let norm =
+            LayerNorm { weight: self.backend.vector(weight?)?, bias: self.backend.vector(bias?)?, eps: JUNCTION_EPS };
+        Ok(Junction { proj, norm, embedded: self.backend.buffer(donor)? })
+    }
+
+    fn symbio_layer(&mut self, index: usize, organelles: &Organelles, settings: Settings) -> Result<Layer<B>> {
+        let block = format!("blocks.{index}");
+        let [mixer_scale, ffn_scale] = match organelles.skip_scales {
+            true => [self.scalar(&format!("{block}.skip1.scale"))?, self.scalar(&format!("{block}.skip2.scale"))?],
+            false => [1.0; 2],
+        };
+        let mut gains = self.gains(&block, organelles, index)?;
+        gains.iter_mut().flatten().for_each(|gain| *gain *= mixer_scale);
+        let present = organelles.layers[index].iter().copied().zip(gains).collect::<Vec<_>>();
+        let gain_of = |wanted| present.iter().find(|(organelle, _)| *organelle == wanted).map(|(_, gain)| gain);
+        let attention = match gain_of(Organelle::Attention) {
+            Some(gain) => Some(self.symbio_attention(&block, gain, settings)?),
+            None => None,
+        };
+        let mixing = match self.config.window(index) {
+            Some(shape) => Some(Mixing {
+                norm: self.norm(&format!("{block}.ln1"))?,
+                mixer: {
+                    let mixer = self.mixer(&block, organelles, gain_of)?;
+                    self.backend.mixer(mixer)?
+                },
+                window: self.backend.window(shape, settings.pages)?,
+            }),
+            None => None,
+        };
+        Ok(Layer { mixing, attention, ffn: self.symbio_ffn(&block, ffn_scale)? })
+    }
+
+    /// What each organelle of a layer is multiplied with: one number per channel.
+    fn gains(&self, block: &str, organelles: &Organelles, index: usize) -> Result<Vec<Vec<f32>>> {
+        let (count, hidden) = (organelles.layers[index].len(), self.config.hidden_size);
+        let gate = |part: &str| format!("{block}.seq_mixer.gate.{part}");
+        match organelles.gate {
+            Gate::Sigmoid => {
+                let weight = self.values(&gate("weight"), &[hidden], Role::Plain)?;
+                Ok(vec![weight.iter().map(|w| 1.0 / (1.0 + (-w).exp())).collect(); count])
+            }
+            Gate::Softmax { temperature } => {
+                let logits = self.values(&gate("logits"), &[count, hidden], Role::Plain)?;
+                let temperature = if temperature { self.scalar(&gate("temperature"))? } else { 1.0 };
+                Ok(softmax(&logits, hidden, temperature.max(LEAST_TEMPERATURE)))
+            }
+        }
+    }
+
+    /// The convolutions as one kernel over lags, and the Monarch matrices.
+    fn mixer<'g>(
+        &self,
+        block: &str,
+        organelles: &Organelles,
+        gain_of: impl Fn(Organelle) -> Option<&'g Vec<f32>>,
+    ) -> Result<Mixer> {
+        let hidden = self.config.hidden_size;
+        let part = |name: &str| format!("{block}.seq_mixer.organelle_modules.{name}");
+        let mut kernel = Vec::new();
+        for (organelle, name, taps) in [
+            (Organelle::LongConv, "long_conv.kernel", self.config.context_length),
+            (Organelle::CausalConv, "causal_conv.weight", organelles.conv_taps),
+        ] {
+            if let Some(gain) = gain_of(organelle) {
+                let values = self.values(&part(name), &[hidden, 1, taps], Role::Plain)?;
+                add_taps(&mut kernel, &values, gain);
+            }
+        }
+        let monarch = match gain_of(Organelle::Monarch) {
+            None => None,
+            Some(gain) => {
+                let side = |head: usize, side: &str| {
+                    self.values(&part(&format!("monarch.{head}.{side}")), &[16; 3], Role::Plain)
+                };
+                let heads = (0..organelles.monarch_heads).map(|head| Ok([side(head, "L1")?, side(head, "L2")?]));
+                let (layout, heads) = (organelles.monarch_layout, heads.collect::<Result<_>>()?);
+                Some(Monarch { layout, heads, gain: gain.clone() })
+            }
+        };
+        Mixer::new(hidden, &kernel, monarch).map_err(|reason| Error::Model(format!("{block}.seq_mixer: {reason}")))
+    }
+
+    fn symbio_attention(&mut self, block: &str, gain: &[f32], settings: Settings) -> Result<Attention<B>> {
+        let ModelConfig { heads, head_dim, hidden_size: hidden, .. } = *self.config;
+        let width = heads * head_dim;
+        let name = |part: &str| format!("{block}.seq_mixer.organelle_modules.attention.{part}");
+        let shape = KvShape { kv_heads: heads, head_dim, kv_type: settings.kv_type };
+        Ok(Attention {
+            norm: self.norm(&format!("{block}.ln1"))?,
+            q: self.linear(&name("wq"), (width, hidden), Role::Plain, false)?,
+            k: self.linear(&name("wk"), (width, hidden), Role::Plain, false)?,
+            v: self.linear(&name("wv"), (width, hidden), Role::Plain, false)?,
+            o: self.scaled_linear(&name("wo"), (hidden, width), gain)?,
+            kv: self.backend.kv(shape, settings.pages)?,
+        })
+    }
+
+    fn symbio_ffn(&mut self, block: &str, scale: f32) -> Result<GatedFfn<B>> {
+        let ModelConfig { hidden_size: hidden, intermediate_size: inner, .. } = *self.config;
+        Ok(GatedFfn {
+            norm: self.norm(&format!("{block}.ln2"))?,
+            gate: self.linear(&format!("{block}.ffn.w1"), (inner, hidden), Role::Plain, false)?,
+            up: self.linear(&format!("{block}.ffn.v"), (inner, hidden), Role::Plain, false)?,
+            down: self.scaled_linear(&format!("{block}.ffn.w2"), (hidden, inner), &vec![scale; hidden])?,
+        })
+    }
+
+    fn scalar(&self, name: &str) -> Result<f32> {
+        Ok(self.values(name, &[1], Role::Plain)?[0])
+    }
+}
+
+/// Softmax over the rows of `(organelles, channels)`, channel by channel, at a temperature.
+fn softmax(logits: &[f32], channels: usize, temperature: f32) -> Vec<Vec<f32>> {
+    let mut rows: Vec<Vec<f32>> =
+        logits.chunks(channels).map(|row| row.iter().map(|l| l / temperature).collect()).collect();
+    for channel in 0..channels {
+        let most = rows.iter().map(|row| row[channel]).fold(f32::MIN, f32::max);
+        let total: f32 = rows.iter().map(|row| (row[channel] - most).exp()).sum();
+        rows.iter_mut().for_each(|row| row[channel] = (row[channel] - most).exp() / total);
+    }
+    rows
+}
+
+/// Adds `(channels, taps)`, the newest input's tap last, to a kernel of `(lags, channels)`, the newest first.
+fn add_taps(kernel: &mut Vec<f32>, values: &[f32], gain: &[f32]) {
+    let (channels, taps) = (gain.len(), values.len() / gain.len());
+    if kernel.len() < values.len() {
+        kernel.resize(values.len(), 0.0);
+    }
+    for (channel, (values, gain)) in values.chunks(taps).zip(gain).enumerate() {
+        for (lag, value) in values.iter().rev().enumerate() {
+            kernel[lag * channels + channel] += gain * value;
+        }
+    }
+}
