@@ -102,9 +102,12 @@ class Engine:
         prefix_cache: bool = True,
         speculation: Literal["ngram", "off"] = "ngram",
         draft_model: str | None = None,
+        past_window: Literal["exact", "restart"] = "exact",
         packed_file: bool = True,
     ) -> Self:
-        """Loads ``path`` (a GGUF file, or a folder or file of safetensors), and a ``draft_model`` of the same kinds."""
+        """Loads ``path`` (a GGUF file, or a folder or file of safetensors), and a ``draft_model`` of the same kinds.
+        ``past_window``: how an answer outgrows a model that sees a fixed number of tokens.
+        """
     def info(self) -> dict[str, Any]:
         """Shape, sizes in bytes, format, quant, kernels, threads, context_length, end tokens, chat template presence,
         generation defaults, speculation, draft_model (its path).

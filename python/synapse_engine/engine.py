@@ -38,6 +38,10 @@ class Engine:
 
     ``speculation`` makes text faster that repeats itself or its prompt; a ``draft_model``, a smaller one with the same
     tokens, does it for other text. No answer depends on either.
+
+    ``past_window`` is for organelle models, which see 256 tokens at a time: "exact" computes every token beyond from the
+    last 256, a whole prompt for each; "restart" goes on with the last 128 whenever the window is full, which is faster and
+    sees less.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Engine:
         prefix_cache: bool = True,
         speculation: Literal["ngram", "off"] = "ngram",
         draft_model: str | os.PathLike[str] | None = None,
+        past_window: Literal["exact", "restart"] = "exact",
         packed_file: bool = True,
     ) -> None:
         check_device(device)
@@ -71,6 +76,7 @@ class Engine:
             prefix_cache=prefix_cache,
             speculation=speculation,
             draft_model=None if draft_model is None else str(find_model(draft_model)[0]),
+            past_window=past_window,
             packed_file=packed_file,
         )
         self._dispatcher = Dispatcher(self._native)

@@ -40,6 +40,7 @@ class LoadOptions:
     threads: int | None = None
     ctx: int | None = None
     kv_type: str = "f16"
+    past_window: str = "exact"
     speculate: str = "ngram"
     draft: str | None = None
     """As the user names it; `choose.with_draft` makes it a path."""
@@ -53,12 +54,12 @@ class LoadOptions:
         """Keyword arguments of ``Engine``."""
         return {
             "quant": self.quant or default_quant, "threads": self.threads, "context_length": self.ctx,
-            "kv_type": self.kv_type, "speculation": self.speculate, "draft_model": self.draft,
+            "kv_type": self.kv_type, "past_window": self.past_window, "speculation": self.speculate, "draft_model": self.draft,
         }  # fmt: skip
 
 
 def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --quant, --threads, --ctx and --kv-type; ``LoadOptions.taken_from`` takes them."""
+    """Adds --quant, --threads, --ctx, --kv-type and --past-window; ``LoadOptions.taken_from`` takes them."""
     for option in reversed(
         (
             click.option(
@@ -78,6 +79,13 @@ def load_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="f16",
                 show_default=True,
                 help="Number format of the KV cache.",
+            ),
+            click.option(
+                "--past-window",
+                type=click.Choice(["exact", "restart"]),
+                default="exact",
+                show_default=True,
+                help="How answers outgrow what an organelle model sees.",
             ),
         )
     ):

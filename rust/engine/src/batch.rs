@@ -67,6 +67,10 @@ pub trait Model: Send {
     fn hidden_size(&self) -> usize;
     /// The most positions a sequence may have.
     fn context_length(&self) -> usize;
+    /// Whether a sequence may outgrow [`Model::context_length`]: the model then sees its last tokens alone, from position 0.
+    fn slides(&self) -> bool {
+        false
+    }
     /// How many KV pages exist; page ids are `0..page_count`.
     fn page_count(&self) -> usize;
     /// Runs the batch: writes its keys and values into the pages, returns one output per segment.

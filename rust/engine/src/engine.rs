@@ -25,7 +25,7 @@ pub use handle::EngineHandle;
 use intake::{Intake, Prepared};
 pub use job::Sink;
 use job::{Given, Job, Progress, Tools};
-pub use options::EngineOptions;
+pub use options::{EngineOptions, PastWindow};
 pub use panics::contained;
 pub use stats::{Histogram, Stats};
 pub use text::{TokenText, Vocabulary};
@@ -270,9 +270,10 @@ impl Engine {
 }
 
 fn new_scheduler(model: &dyn Model, options: &EngineOptions) -> Scheduler {
-    let &EngineOptions { max_sequences, prefill_chunk, prefix_cache, .. } = options;
+    let &EngineOptions { max_sequences, prefill_chunk, prefix_cache, past_window, .. } = options;
     let score_chunk = (SCORE_VALUES / model.vocab_size().max(1)).max(1);
-    let limits = ScheduleOptions { max_sequences, prefill_chunk, score_chunk, prefix_cache };
+    let window = past_window.window(model);
+    let limits = ScheduleOptions { max_sequences, prefill_chunk, score_chunk, prefix_cache, window };
     Scheduler::new(limits, model.page_count())
 }
 

@@ -15,7 +15,7 @@ use synapse_engine::{
     Error, Result,
     backends::KvType,
     batch::TokenId,
-    engine::{EngineHandle, EngineOptions, Models},
+    engine::{EngineHandle, EngineOptions, Models, PastWindow},
     load::{self, LoadOptions, Loaded, ModelInfo, Quant},
     schedule::RequestId,
     speculate::Speculation,
@@ -49,7 +49,7 @@ impl Engine {
     #[pyo3(signature = (
         path, *, quant = "auto", threads = None, context_length = None, kv_type = "f16", kv_tokens = None,
         max_sequences = 64, max_queue = 256, prefill_chunk = 512, prefix_cache = true, speculation = "ngram",
-        draft_model = None, packed_file = true,
+        draft_model = None, past_window = "exact", packed_file = true,
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python's keyword arguments")]
     fn new(
@@ -66,6 +66,7 @@ impl Engine {
         prefix_cache: bool,
         speculation: &str,
         draft_model: Option<&str>,
+        past_window: &str,
         packed_file: bool,
     ) -> PyResult<Self> {
         errors::run(py, || {
@@ -73,7 +74,8 @@ impl Engine {
             let kv_type = parse_kv_type(kv_type)?;
             let load = LoadOptions { quant, threads, context_length, kv_type, kv_tokens, packed_file };
             let speculation = parse_speculation(speculation)?;
-            let run = EngineOptions { max_sequences, max_queue, prefill_chunk, prefix_cache, speculation };
+            let past_window = parse_past_window(past_window)?;
+            let run = EngineOptions { max_sequences, max_queue, prefill_chunk, prefix_cache, speculation, past_window };
             Self::start(Path::new(path), draft_model.map(Path::new), &load, run)
         })
     }
@@ -193,6 +195,14 @@ fn parse_speculation(name: &str) -> Result<Speculation> {
         "ngram" => Ok(Speculation::Ngram),
         "off" => Ok(Speculation::Off),
         _ => Err(field("speculation", format!("expected ngram or off, found {name}"))),
+    }
+}
+
+fn parse_past_window(name: &str) -> Result<PastWindow> {
+    match name {
+        "exact" => Ok(PastWindow::Exact),
+        "restart" => Ok(PastWindow::Restart),
+        _ => Err(field("past_window", format!("expected exact or restart, found {name}"))),
     }
 }
 

@@ -125,6 +125,10 @@ impl<B: Backend> Model for Symbio<B> {
         self.settings.context_length
     }
 
+    fn slides(&self) -> bool {
+        true
+    }
+
     fn page_count(&self) -> usize {
         self.settings.pages
     }

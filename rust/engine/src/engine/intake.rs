@@ -26,6 +26,8 @@ const MAX_TOP: usize = 20;
 pub struct Intake {
     vocab_size: usize,
     context_length: usize,
+    /// An answer may go on beyond it.
+    slides: bool,
     vocabulary: Arc<dyn Vocabulary>,
 }
 
@@ -38,10 +40,11 @@ pub struct Prepared {
 impl Intake {
     pub fn new(model: &dyn Model, vocabulary: Arc<dyn Vocabulary>) -> Self {
         let context_length = model.context_length().min(model.page_count() * PAGE_TOKENS);
-        Self { vocab_size: model.vocab_size(), context_length, vocabulary }
+        Self { vocab_size: model.vocab_size(), context_length, slides: model.slides(), vocabulary }
     }
 
-    /// The most tokens that prompt and answer may have together: the model's limit, or all pages.
+    /// The most tokens that the model sees at a time: its own limit, or all pages. Prompt and answer must fit, or the prompt alone where
+    /// the model slides.
     pub fn context_length(&self) -> usize {
         self.context_length
     }
@@ -83,7 +86,7 @@ impl Intake {
         check_range("top_logprobs", options.logprobs.unwrap_or(0), 0, MAX_TOP)?;
         self.check_tokens("stop_tokens", &options.stop_tokens)?;
         options.sampling.validate(self.vocab_size)?;
-        self.check_length(prompt, options.max_new_tokens)
+        self.check_length(prompt, if self.slides { 0 } else { options.max_new_tokens })
     }
 
     fn check_length(&self, prompt: usize, answer: usize) -> Result<()> {

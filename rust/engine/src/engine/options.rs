@@ -1,5 +1,10 @@
 //! What the engine may do at a time. Knows no model.
-use crate::{Error, Result, speculate::Speculation};
+use crate::{
+    Error, Result,
+    batch::{Model, PAGE_TOKENS},
+    schedule::Window,
+    speculate::Speculation,
+};
 
 /// Limits of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,30 @@ pub struct EngineOptions {
     pub prefix_cache: bool,
     /// Where drafts of the next tokens come from. Changes the speed, never an answer.
     pub speculation: Speculation,
+    /// How answers go on that outgrow what the model sees at a time.
+    pub past_window: PastWindow,
+}
+
+/// How an answer goes on when a model with a window of fixed length ([`Model::slides`]) has seen its fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PastWindow {
+    /// Every further token is computed from all the last tokens that fit, as the model was trained: a whole prompt for each.
+    #[default]
+    Exact,
+    /// Starts again with the last half whenever the window is full: as fast as before, but for up to half a window less is seen.
+    Restart,
+}
+
+impl PastWindow {
+    /// What the scheduler does for this model.
+    pub(super) fn window(self, model: &dyn Model) -> Option<Window> {
+        let length = model.context_length().min(model.page_count() * PAGE_TOKENS);
+        let keep = match self {
+            Self::Exact => length,
+            Self::Restart => length.div_ceil(2),
+        };
+        model.slides().then_some(Window { length, keep })
+    }
 }
 
 impl Default for EngineOptions {
@@ -24,6 +53,7 @@ impl Default for EngineOptions {
             prefill_chunk: 512,
             prefix_cache: true,
             speculation: Speculation::default(),
+            past_window: PastWindow::default(),
         }
     }
 }

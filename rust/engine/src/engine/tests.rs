@@ -7,3 +7,4 @@ mod harness;
 mod invariants;
 mod speculation;
 mod transformer;
+mod window;

@@ -10,6 +10,6 @@ mod sequence;
 
 use lines::Lines;
 pub use request::{Event, FinishReason, GenerateOptions, Request, RequestId, Task, TokenInfo, Usage};
-pub use scheduler::{Drafts, Plan, Row, ScheduleOptions, Scheduler, Scope, Started, Submission};
+pub use scheduler::{Drafts, Plan, Row, ScheduleOptions, Scheduler, Scope, Started, Submission, Window};
 use sequence::{Phase, Sequence};
 pub use sequence::{Purpose, SequenceKey};

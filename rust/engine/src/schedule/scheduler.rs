@@ -22,6 +22,17 @@ pub struct ScheduleOptions {
     pub score_chunk: usize,
     /// Whether requests may share prefixes; the choices of one request always do.
     pub prefix_cache: bool,
+    /// For a model whose sequences may outgrow what it sees.
+    pub window: Option<Window>,
+}
+
+/// What becomes of a sequence that outgrows what the model sees at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The most tokens that the model sees.
+    pub length: usize,
+    /// How many of the last tokens it sees once there are more; they are computed anew.
+    pub keep: usize,
 }
 
 /// Work as the scheduler sees it.
@@ -120,6 +131,7 @@ impl Scheduler {
             purpose,
             prompt: tokens.len(),
             tokens,
+            dropped: 0,
             computed: 0,
             pages: Vec::new(),
             namespace: self.namespace(request),
@@ -171,7 +183,7 @@ impl Scheduler {
     pub fn advance(&mut self, row: &Row) {
         let Some(sequence) = self.running.get_mut(&row.key) else { return };
         sequence.computed = row.start + row.count;
-        if row.completes && sequence.computed == sequence.prompt {
+        if row.completes && sequence.dropped + sequence.computed == sequence.prompt {
             remember(&mut self.pages, sequence);
             let followers = 1..=std::mem::take(&mut sequence.followers);
             let followers: Vec<Sequence> = followers.map(|index| sequence.follower(index)).collect();
@@ -181,9 +193,21 @@ impl Scheduler {
 
     /// Appends a generated token.
     pub fn push(&mut self, key: SequenceKey, token: TokenId) {
-        if let Some(sequence) = self.running.get_mut(&key) {
-            sequence.tokens.push(token);
+        let Some(sequence) = self.running.get_mut(&key) else { return };
+        sequence.tokens.push(token);
+        match self.options.window {
+            Some(window) if sequence.seen().len() > window.length => self.slide(key, window),
+            _ => {}
         }
+    }
+
+    /// The model goes on with the last tokens alone. They have other positions now, so nothing computed holds any more; the
+    /// sequence takes pages again when the next step is planned, before anyone who waits.
+    fn slide(&mut self, key: SequenceKey, window: Window) {
+        let Some(mut sequence) = self.running.remove(&key) else { return };
+        sequence.dropped = sequence.tokens.len() - window.keep;
+        self.empty(&mut sequence);
+        self.lines.return_first(sequence);
     }
 
     /// Ends one sequence; what it computed becomes known, for the next turn of a chat.
@@ -246,11 +270,11 @@ impl Scheduler {
     fn seat(&mut self, sequence: &mut Sequence) -> bool {
         // The last token is computed in any case: its logits are wanted.
         let known = match sequence.purpose {
-            Purpose::Generate => &sequence.tokens[..sequence.tokens.len() - 1],
+            Purpose::Generate => &sequence.seen()[..sequence.seen().len() - 1],
             Purpose::Embed | Purpose::Score => &[],
         };
         let mut pages = self.pages.reuse(sequence.namespace, known);
-        let missing = sequence.tokens.len().div_ceil(PAGE_TOKENS) - pages.len();
+        let missing = sequence.seen().len().div_ceil(PAGE_TOKENS) - pages.len();
         if self.pages.obtainable() < missing + self.running.len() {
             self.pages.release(&pages);
             return false;
@@ -272,9 +296,16 @@ impl Scheduler {
         }
         for key in decoding {
             let draft = drafts.get(&key).map_or(&[][..], Vec::as_slice);
-            let room = self.room_for(key, 1 + draft.len());
-            self.plan_row(key, 1, &draft[..draft.len().min(room.saturating_sub(1))], plan);
+            let wanted = 1 + draft.len().min(self.unseen(key));
+            let room = self.room_for(key, wanted).min(wanted);
+            self.plan_row(key, 1, &draft[..room.saturating_sub(1)], plan);
         }
+    }
+
+    /// Tokens that a sequence may still grow by before it outgrows the window.
+    fn unseen(&self, key: SequenceKey) -> usize {
+        let seen = self.running.get(&key).map_or(0, |sequence| sequence.seen().len());
+        self.options.window.map_or(usize::MAX, |window| window.length.saturating_sub(seen))
     }
 
     fn plan_prefill(&mut self, keys: &[SequenceKey], plan: &mut Plan) {
@@ -297,7 +328,7 @@ impl Scheduler {
 
     fn plan_row(&self, key: SequenceKey, count: usize, draft: &[TokenId], plan: &mut Plan) {
         let Some(sequence) = self.running.get(&key) else { return };
-        let completes = sequence.computed + count == sequence.tokens.len();
+        let completes = sequence.computed + count == sequence.seen().len();
         plan.batch.segments.push(sequence.segment(count, draft));
         plan.rows.push(Row { key, start: sequence.computed, count, completes, drafted: draft.len() });
     }
@@ -332,10 +363,15 @@ impl Scheduler {
         let Some((_, mut sequence)) = self.running.pop_last() else { return };
         self.preemptions += 1;
         remember(&mut self.pages, &mut sequence);
+        self.empty(&mut sequence);
+        self.lines.return_first(sequence);
+    }
+
+    /// Nothing of the sequence is computed any more, and it holds no pages.
+    fn empty(&mut self, sequence: &mut Sequence) {
         self.pages.release(&sequence.pages);
         sequence.pages.clear();
         sequence.computed = 0;
-        self.lines.return_first(sequence);
     }
 
     fn give_back(&mut self, mut sequence: Sequence) {
@@ -353,6 +389,7 @@ impl Scheduler {
 /// Makes the full pages of a sequence known. Prompts that are embedded or scored seldom come twice.
 fn remember(pages: &mut Pages, sequence: &mut Sequence) {
     if sequence.purpose == Purpose::Generate {
-        pages.remember(sequence.namespace, &sequence.tokens[..sequence.computed], &mut sequence.pages);
+        let computed = &sequence.tokens[sequence.dropped..][..sequence.computed];
+        pages.remember(sequence.namespace, computed, &mut sequence.pages);
     }
 }

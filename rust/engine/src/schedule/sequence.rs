@@ -47,7 +47,9 @@ pub(super) struct Sequence {
     /// The prompt, then what was generated.
     pub tokens: Vec<TokenId>,
     pub prompt: usize,
-    /// Tokens whose keys and values are in `pages`.
+    /// Tokens at the beginning that the model does not see any more: the others have outgrown its window.
+    pub dropped: usize,
+    /// Tokens, after those dropped, that are in `pages`.
     pub computed: usize,
     pub pages: Vec<PageId>,
     pub namespace: Namespace,
@@ -60,8 +62,13 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
+    /// What the model sees.
+    pub fn seen(&self) -> &[TokenId] {
+        &self.tokens[self.dropped..]
+    }
+
     pub fn phase(&self) -> Phase {
-        match self.tokens.len() - self.computed {
+        match self.seen().len() - self.computed {
             1 => Phase::Decode,
             left => Phase::Prefill { left },
         }
@@ -76,11 +83,11 @@ impl Sequence {
     pub fn segment(&self, count: usize, draft: &[TokenId]) -> Segment {
         let end = self.computed + count;
         Segment {
-            tokens: [&self.tokens[self.computed..end], draft].concat(),
+            tokens: [&self.seen()[self.computed..end], draft].concat(),
             start: self.computed,
             pages: self.pages[..(end + draft.len()).div_ceil(PAGE_TOKENS)].to_vec(),
             want: match self.purpose {
-                Purpose::Generate if end < self.tokens.len() => Want::Nothing,
+                Purpose::Generate if end < self.seen().len() => Want::Nothing,
                 Purpose::Generate if !draft.is_empty() => Want::AllLogits,
                 Purpose::Generate => Want::LastLogits,
                 Purpose::Embed => Want::Hidden,
@@ -97,6 +104,7 @@ impl Sequence {
             purpose: self.purpose,
             tokens: self.tokens[..self.prompt].to_vec(),
             prompt: self.prompt,
+            dropped: 0,
             computed: 0,
             pages: Vec::new(),
             namespace: self.namespace,

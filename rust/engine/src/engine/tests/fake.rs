@@ -40,6 +40,7 @@ struct Slot {
 pub struct FakeModel {
     pages: Vec<[Option<Slot>; PAGE_TOKENS]>,
     context_length: usize,
+    slides: bool,
     echo: Option<usize>,
     /// Tokens computed.
     pub rows: Arc<AtomicUsize>,
@@ -49,7 +50,13 @@ pub struct FakeModel {
 
 impl FakeModel {
     pub fn new(pages: usize, context_length: usize) -> Self {
-        Self { pages: vec![[None; PAGE_TOKENS]; pages], context_length, echo: None, rows: Arc::default(), gate: None }
+        let (pages, rows) = (vec![[None; PAGE_TOKENS]; pages], Arc::default());
+        Self { pages, context_length, slides: false, echo: None, rows, gate: None }
+    }
+
+    /// Its sequences may outgrow the context.
+    pub fn sliding(self) -> Self {
+        Self { slides: true, ..self }
     }
 
     /// It mostly says again what was said `echo` tokens ago.
@@ -115,6 +122,10 @@ impl Model for FakeModel {
 
     fn hidden_size(&self) -> usize {
         HIDDEN
+    }
+
+    fn slides(&self) -> bool {
+        self.slides
     }
 
     fn context_length(&self) -> usize {
