@@ -22,6 +22,7 @@ COMMANDS = {
     "stop": "Stop running servers.",
     "chat": "Talk with a model in the terminal.",
     "run": "Answer one prompt and exit.",
+    "train": "Train a small model on your own text.",
     "bench": "Measure how fast a model runs here.",
     "doctor": "Check that this machine is fit for the engine.",
 }

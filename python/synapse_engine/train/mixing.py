@@ -1,0 +1,67 @@
+"""The arithmetic of mixing along time: causal convolutions and Monarch matrices. Knows no modules and no configuration.
+
+Signals here are channels-first, ``(batch, channels, time)``, so that a Monarch matrix is one matrix product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class _CausalConvolution(torch.autograd.Function):
+    """``y[b, c, t] = sum over lag of k[c, lag] * x[b, c, t - lag]``, by FFT of twice the length.
+
+    Written out because the derivative needs each transform once; PyTorch's own would take them twice.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, signal: Tensor, kernel: Tensor) -> Tensor:
+        time = signal.shape[-1]
+        spectrum = torch.fft.rfft(signal, 2 * time)
+        response = torch.fft.rfft(kernel, 2 * time)
+        ctx.save_for_backward(spectrum, response)
+        result: Tensor = torch.fft.irfft(spectrum * response, 2 * time)[..., :time]
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = gradients
+        spectrum, response = ctx.saved_tensors
+        time = gradient.shape[-1]
+        upward = torch.fft.rfft(gradient, 2 * time)
+        of_signal = torch.fft.irfft(upward * response.conj(), 2 * time)[..., :time]
+        of_kernel = torch.fft.irfft((upward * spectrum.conj()).sum(0), 2 * time)[..., :time]
+        return of_signal, of_kernel
+
+
+def causal_convolution(signal: Tensor, kernel: Tensor) -> Tensor:
+    """Convolves each channel of ``(batch, channels, time)`` with its row of ``(channels, lags)``; lag 0 comes first.
+
+    The numbers are 32-bit whatever the signal's type, as spectra lose too much in 16 bits.
+    """
+    time = signal.shape[-1]
+    kernel = torch.nn.functional.pad(kernel[:, :time].float(), (0, max(0, time - kernel.shape[1])))
+    result: Tensor = _CausalConvolution.apply(signal.float(), kernel)
+    return result
+
+
+def monarch_matrix(first: Tensor, second: Tensor, layout: str) -> Tensor:
+    """The causal matrix ``(time, time)`` of one head from its two factors ``(p, p, p)``, time being ``p * p``.
+
+    Each entry is one product, ``L1[n, j, m] * L2[m, i, j]``. It stands at ``[m * p + n, i * p + j]`` in the layout
+    ``torch`` and at ``[m + p * n, i + p * j]`` in ``julia``: the two orders in which a grid is read as a sequence.
+    """
+    order = "njm,mij->mnij" if layout == "torch" else "njm,mij->nmji"
+    size = first.shape[0] ** 2
+    return torch.einsum(order, first, second).reshape(size, size).tril()
+
+
+def apply_matrix(signal: Tensor, matrix: Tensor) -> Tensor:
+    """``y[b, c, t] = sum over s of M[t, s] * x[b, c, s]``; the top left corner of M is used for a shorter signal."""
+    time = signal.shape[-1]
+    return torch.nn.functional.linear(signal, matrix[:time, :time])
