@@ -23,6 +23,7 @@ COMMANDS = {
     "chat": "Talk with a model in the terminal.",
     "run": "Answer one prompt and exit.",
     "train": "Train a small model on your own text.",
+    "export": "Make a model folder of a training run.",
     "bench": "Measure how fast a model runs here.",
     "doctor": "Check that this machine is fit for the engine.",
 }

@@ -100,7 +100,7 @@ def symbio(**given: Any) -> None:
     note(f"{trainer.model.config.parameters():,} parameters, {trainer.options.steps:,} steps from {trainer.step:,} on")
     with Display(trainer.options.steps, 60 * (given["minutes"] or float("inf"))) as display:
         complete = trainer.train(display)
-    _close(trainer, complete)
+    _close(trainer, given["data"], complete)
 
 
 def _config(given: dict[str, Any]) -> SymbioConfig:
@@ -136,7 +136,7 @@ def _options(given: dict[str, Any]) -> TrainOptions:
     return TrainOptions(**chosen | {"steps": given["steps"] or 1, "phases": given["donor"] is not None})
 
 
-def _close(trainer: Trainer, complete: bool) -> None:
+def _close(trainer: Trainer, data: Path, complete: bool) -> None:
     run = trainer.run
     try:
         from synapse_engine.train.plot import draw_curves
@@ -150,4 +150,4 @@ def _close(trainer: Trainer, complete: bool) -> None:
     result = trainer.evaluate()
     low, high = result.interval
     click.echo(f"perplexity {result.perplexity:.2f} on held-out text (95 % between {low:.2f} and {high:.2f})")
-    note(f"synapse export {run.folder} FOLDER")
+    note(f"synapse export {run.folder} FOLDER --data {data}")

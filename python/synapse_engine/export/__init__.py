@@ -1,0 +1,1 @@
+"""Makes a model folder of a training run: weights, configuration, tokenizer and model card."""
