@@ -105,6 +105,7 @@ def test_pull_from_a_path(home: Path, tmp_path: Path) -> None:
         ("error-path-as-name", ["rm", "../x", "-y"]),
         ("error-bad-name", ["pull", "a..b"]),
         ("error-no-file", ["pull", "./nowhere.gguf"]),
+        ("error-no-checkpoint", ["convert", "./nowhere.jld2", "out"]),
         ("error-offline", ["run", "smollm2-135m-instruct", "Hello", "--offline"]),
         ("error-open-to-all", ["up", "--host", "::"]),
         ("error-stop-nothing", ["stop"]),

@@ -15,6 +15,7 @@ COMMANDS = {
     "pull": "Get a model: by name, from the hub, or from a local file or folder.",
     "ls": "List the models on this machine.",
     "show": "Show what a model is made of.",
+    "convert": "Turn a checkpoint of the organelle family into a model.",
     "rm": "Remove models from this machine.",
     "verify": "Check every byte of models against their digests.",
     "up": "Serve a model on an OpenAI-compatible API.",

@@ -1,0 +1,29 @@
+"""What can go wrong when a checkpoint is converted. Each error says what happened; ``hint`` says what to do next."""
+
+
+class ConvertError(Exception):
+    """Base class of everything a conversion raises on purpose."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DamagedFileError(ConvertError):
+    """Bytes that are not what the format of their file asks for."""
+
+
+class UnsupportedError(ConvertError):
+    """A sound file with something in it that the engine cannot run, or that the reader does not follow."""
+
+
+class MismatchError(ConvertError):
+    """Tensors, configuration and tokenizer that do not belong together."""
+
+
+class MissingFileError(ConvertError):
+    """A file that the conversion needs and did not find."""
+
+
+class TargetError(ConvertError):
+    """A target that must not, or cannot, be written."""
