@@ -165,7 +165,7 @@ unsafe fn step<S: Simd, const R: usize>(
 /// What a page keeps from the pages before it, if its first token has just come.
 #[inline(always)]
 unsafe fn open_page<S: Simd>(strip: &Strip, factors: &Factors, page: usize, position: usize) {
-    if factors.layout != MonarchLayout::Torch || position % PAGE_TOKENS != 0 {
+    if factors.layout != MonarchLayout::Torch || !position.is_multiple_of(PAGE_TOKENS) {
         return;
     }
     // SAFETY: as the caller of `mix` vouches.
@@ -184,7 +184,7 @@ unsafe fn open_page<S: Simd>(strip: &Strip, factors: &Factors, page: usize, posi
 /// What a page keeps for those after it, if its last token has just come.
 #[inline(always)]
 unsafe fn close_page<S: Simd>(strip: &Strip, factors: &Factors, page: usize, end: usize) {
-    if factors.layout != MonarchLayout::Julia || end % PAGE_TOKENS != 0 {
+    if factors.layout != MonarchLayout::Julia || !end.is_multiple_of(PAGE_TOKENS) {
         return;
     }
     // SAFETY: as the caller of `mix` vouches.

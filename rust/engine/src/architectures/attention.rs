@@ -1,13 +1,12 @@
-//! Attention with its norm and projections, as every family here has it. Knows no tensor's name.
+//! Attention with its projections, as every family here has it. Knows no tensor's name.
 use crate::{
     Result,
     backends::{Backend, Linear, Norm, Rope},
     clock::Operation,
 };
 
-/// `x += o(attention(q(n), k(n), v(n)))` with `n = norm(x)`.
+/// `x += o(attention(q(n), k(n), v(n)))` with `n` the norm of `x`.
 pub struct Attention<B: Backend> {
-    pub norm: Norm<B>,
     pub q: Linear<B>, // (heads * head_dim, hidden)
     pub k: Linear<B>, // (kv_heads * head_dim, hidden)
     pub v: Linear<B>, // (kv_heads * head_dim, hidden)
@@ -35,12 +34,12 @@ impl<B: Backend> Attention<B> {
         &mut self,
         backend: &mut B,
         pass: &B::Pass<'_>,
-        rope: &Rope<B>,
+        (norm, rope): (&Norm<B>, &Rope<B>),
         Projected { q, k, v }: &mut Projected<B>,
         x: &mut B::Buffer,
     ) -> Result<()> {
         let projections = [(&self.q, &mut *q), (&self.k, &mut *k), (&self.v, &mut *v)];
-        backend.norm_project(Operation::Qkv, x, &self.norm, projections)?;
+        backend.norm_project(Operation::Qkv, x, norm, projections)?;
         backend.rope_and_store(pass, rope, (&mut *q, &mut *k, &*v), &mut self.kv)?;
         backend.attend(pass, q, &self.kv, &self.o, x)
     }

@@ -14,6 +14,7 @@ mod reference;
 mod rope;
 mod rows;
 mod symbio;
+mod symbio_mixer;
 #[cfg(test)]
 mod symbio_reference;
 #[cfg(test)]
@@ -105,7 +106,9 @@ mod tests {
 
     #[test]
     fn a_model_asks_once_for_every_tensor_of_its_checkpoint() {
-        for config in [config(), ModelConfig { tied_head: true, o_bias: true, ..config() }, qwen2_config()] {
+        let fused = symbio_with(|organelles| organelles.donor_size = Some(24));
+        let tied = ModelConfig { tied_head: true, o_bias: true, ..config() };
+        for config in [config(), tied, qwen2_config(), symbio_config(), fused] {
             let weights = TestWeights::new(&config, Format::F32);
             build(&config, SETTINGS, Null::default(), &weights).unwrap();
             let asked = weights.asked.into_inner();

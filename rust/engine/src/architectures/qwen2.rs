@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Result,
-    backends::{Backend, GatedFfn, KvShape, Linear, Rope},
+    backends::{Backend, GatedFfn, KvShape, Linear, Norm, Rope},
     batch::{Batch, Model, SegmentOutput},
     clock::Clock,
 };
@@ -28,7 +28,8 @@ pub struct Qwen2<B: Backend> {
 }
 
 struct Layer<B: Backend> {
-    attention: Attention<B>, // input_layernorm, self_attn.{q,k,v,o}_proj
+    norm: Norm<B>,           // input_layernorm (hidden)
+    attention: Attention<B>, // self_attn.{q,k,v,o}_proj
     ffn: GatedFfn<B>,        // post_attention_layernorm, mlp.gate_proj, mlp.up_proj, mlp.down_proj
 }
 
@@ -88,8 +89,8 @@ impl<B: Backend> Model for Qwen2<B> {
         let Self { backend, embed, layers, output, rope, x, projected, .. } = self;
         let pass = backend.begin(batch)?;
         backend.embed(&pass, &embed.weight, x)?;
-        for Layer { attention, ffn } in layers {
-            attention.run(backend, &pass, rope, projected, x)?;
+        for Layer { norm, attention, ffn } in layers {
+            attention.run(backend, &pass, (norm, rope), projected, x)?;
             backend.gated_ffn(ffn, x)?;
         }
         output.run(backend, embed, batch, x)
@@ -108,15 +109,15 @@ impl<B: Backend> Builder<'_, B> {
         let v_role = Role::Value { shared: kv_heads < heads };
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let shape = KvShape { kv_heads, head_dim, kv_type: settings.kv_type };
+        let norm = self.norm(&name("input_layernorm"))?;
         let attention = Attention {
-            norm: self.norm(&name("input_layernorm"))?,
             q: self.linear(&name("self_attn.q_proj"), (q_width, hidden), q_role, qkv_bias)?,
             k: self.linear(&name("self_attn.k_proj"), (kv_width, hidden), k_role, qkv_bias)?,
             v: self.linear(&name("self_attn.v_proj"), (kv_width, hidden), v_role, qkv_bias)?,
             o: self.linear(&name("self_attn.o_proj"), (hidden, q_width), Role::Plain, self.config.o_bias)?,
             kv: self.backend.kv(shape, settings.pages)?,
         };
-        Ok(Layer { attention, ffn: self.ffn(name)? })
+        Ok(Layer { norm, attention, ffn: self.ffn(name)? })
     }
 
     fn ffn(&mut self, name: impl Fn(&str) -> String) -> Result<GatedFfn<B>> {

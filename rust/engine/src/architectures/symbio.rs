@@ -1,13 +1,12 @@
 //! SymbioSLM, SymbioGPT, VocabFusion and MonarchSLM: layers that mix the sequence with organelles, weighed by a gate that does not
 //! depend on the input. Gate and skip scales are folded into the organelles' weights. Knows no number and no file.
-use synapse_kernels::{Mixer, Monarch};
-
 use super::{
-    Gate, ModelConfig, Organelle, Organelles, Role, Settings, Weights,
+    ModelConfig, Organelle, Organelles, Role, Settings, Weights,
     attention::{Attention, Projected},
     builder::Builder,
     output::Output,
     rope, rows,
+    symbio_mixer::gain_of,
 };
 use crate::{
     Error, Result,
@@ -16,8 +15,6 @@ use crate::{
     clock::{Clock, Operation},
 };
 
-/// Below this a learned temperature counts as this much.
-const LEAST_TEMPERATURE: f32 = 0.01;
 /// Of PyTorch's LayerNorm.
 const JUNCTION_EPS: f32 = 1e-5;
 
@@ -50,14 +47,14 @@ struct Junction<B: Backend> {
 }
 
 struct Layer<B: Backend> {
+    norm: Norm<B>, // ln1 (hidden)
     mixing: Option<Mixing<B>>,
-    attention: Option<Attention<B>>, // ln1, organelle_modules.attention.{wq,wk,wv,wo}
+    attention: Option<Attention<B>>, // organelle_modules.attention.{wq,wk,wv,wo}
     ffn: GatedFfn<B>,                // ln2, ffn.w1, ffn.v, ffn.w2
 }
 
 /// Convolutions and Monarch matrices.
 struct Mixing<B: Backend> {
-    norm: Norm<B>, // ln1 (hidden)
     mixer: B::Mixer,
     window: B::Window,
 }
@@ -145,15 +142,15 @@ impl<B: Backend> Model for Symbio<B> {
                 backend.layer_norm_silu(x, norm)?;
             }
         }
-        for Layer { mixing, attention, ffn } in layers {
+        for Layer { norm, mixing, attention, ffn } in layers {
             // All organelles read the same input, so it is taken before any of them adds to x.
-            if let Some(Mixing { norm, .. }) = mixing {
+            if mixing.is_some() {
                 backend.norm(x, norm, normed)?;
             }
             if let (Some(attention), Some(Heads { rope, projected })) = (attention, heads.as_mut()) {
-                attention.run(backend, &pass, rope, projected, x)?;
+                attention.run(backend, &pass, (norm, rope), projected, x)?;
             }
-            if let Some(Mixing { mixer, window, .. }) = mixing {
+            if let Some(Mixing { mixer, window }) = mixing {
                 backend.mix(&pass, normed, mixer, window, x)?;
             }
             backend.gated_ffn(ffn, x)?;
@@ -179,80 +176,21 @@ impl<B: Backend> Builder<'_, B> {
 
     fn symbio_layer(&mut self, index: usize, organelles: &Organelles, settings: Settings) -> Result<Layer<B>> {
         let block = format!("blocks.{index}");
-        let [mixer_scale, ffn_scale] = match organelles.skip_scales {
-            true => [self.scalar(&format!("{block}.skip1.scale"))?, self.scalar(&format!("{block}.skip2.scale"))?],
-            false => [1.0; 2],
-        };
-        let mut gains = self.gains(&block, organelles, index)?;
-        gains.iter_mut().flatten().for_each(|gain| *gain *= mixer_scale);
-        let present = organelles.layers[index].iter().copied().zip(gains).collect::<Vec<_>>();
-        let gain_of = |wanted| present.iter().find(|(organelle, _)| *organelle == wanted).map(|(_, gain)| gain);
-        let attention = match gain_of(Organelle::Attention) {
+        let gains = self.gains(organelles, index)?;
+        let attention = match gain_of(&gains, Organelle::Attention) {
             Some(gain) => Some(self.symbio_attention(&block, gain, settings)?),
             None => None,
         };
         let mixing = match self.config.window(index) {
-            Some(shape) => Some(Mixing {
-                norm: self.norm(&format!("{block}.ln1"))?,
-                mixer: {
-                    let mixer = self.mixer(&block, organelles, gain_of)?;
-                    self.backend.mixer(mixer)?
-                },
-                window: self.backend.window(shape, settings.pages)?,
-            }),
+            Some(shape) => {
+                let mixer = self.mixer(organelles, index, &gains)?;
+                let window = self.backend.window(shape, settings.pages)?;
+                Some(Mixing { mixer: self.backend.mixer(mixer)?, window })
+            }
             None => None,
         };
-        Ok(Layer { mixing, attention, ffn: self.symbio_ffn(&block, ffn_scale)? })
-    }
-
-    /// What each organelle of a layer is multiplied with: one number per channel.
-    fn gains(&self, block: &str, organelles: &Organelles, index: usize) -> Result<Vec<Vec<f32>>> {
-        let (count, hidden) = (organelles.layers[index].len(), self.config.hidden_size);
-        let gate = |part: &str| format!("{block}.seq_mixer.gate.{part}");
-        match organelles.gate {
-            Gate::Sigmoid => {
-                let weight = self.values(&gate("weight"), &[hidden], Role::Plain)?;
-                Ok(vec![weight.iter().map(|w| 1.0 / (1.0 + (-w).exp())).collect(); count])
-            }
-            Gate::Softmax { temperature } => {
-                let logits = self.values(&gate("logits"), &[count, hidden], Role::Plain)?;
-                let temperature = if temperature { self.scalar(&gate("temperature"))? } else { 1.0 };
-                Ok(softmax(&logits, hidden, temperature.max(LEAST_TEMPERATURE)))
-            }
-        }
-    }
-
-    /// The convolutions as one kernel over lags, and the Monarch matrices.
-    fn mixer<'g>(
-        &self,
-        block: &str,
-        organelles: &Organelles,
-        gain_of: impl Fn(Organelle) -> Option<&'g Vec<f32>>,
-    ) -> Result<Mixer> {
-        let hidden = self.config.hidden_size;
-        let part = |name: &str| format!("{block}.seq_mixer.organelle_modules.{name}");
-        let mut kernel = Vec::new();
-        for (organelle, name, taps) in [
-            (Organelle::LongConv, "long_conv.kernel", self.config.context_length),
-            (Organelle::CausalConv, "causal_conv.weight", organelles.conv_taps),
-        ] {
-            if let Some(gain) = gain_of(organelle) {
-                let values = self.values(&part(name), &[hidden, 1, taps], Role::Plain)?;
-                add_taps(&mut kernel, &values, gain);
-            }
-        }
-        let monarch = match gain_of(Organelle::Monarch) {
-            None => None,
-            Some(gain) => {
-                let side = |head: usize, side: &str| {
-                    self.values(&part(&format!("monarch.{head}.{side}")), &[16; 3], Role::Plain)
-                };
-                let heads = (0..organelles.monarch_heads).map(|head| Ok([side(head, "L1")?, side(head, "L2")?]));
-                let (layout, heads) = (organelles.monarch_layout, heads.collect::<Result<_>>()?);
-                Some(Monarch { layout, heads, gain: gain.clone() })
-            }
-        };
-        Mixer::new(hidden, &kernel, monarch).map_err(|reason| Error::Model(format!("{block}.seq_mixer: {reason}")))
+        let scale = self.skip_scale(organelles, index, 2)?;
+        Ok(Layer { norm: self.norm(&format!("{block}.ln1"))?, mixing, attention, ffn: self.symbio_ffn(&block, scale)? })
     }
 
     fn symbio_attention(&mut self, block: &str, gain: &[f32], settings: Settings) -> Result<Attention<B>> {
@@ -261,7 +199,6 @@ impl<B: Backend> Builder<'_, B> {
         let name = |part: &str| format!("{block}.seq_mixer.organelle_modules.attention.{part}");
         let shape = KvShape { kv_heads: heads, head_dim, kv_type: settings.kv_type };
         Ok(Attention {
-            norm: self.norm(&format!("{block}.ln1"))?,
             q: self.linear(&name("wq"), (width, hidden), Role::Plain, false)?,
             k: self.linear(&name("wk"), (width, hidden), Role::Plain, false)?,
             v: self.linear(&name("wv"), (width, hidden), Role::Plain, false)?,
@@ -278,34 +215,5 @@ impl<B: Backend> Builder<'_, B> {
             up: self.linear(&format!("{block}.ffn.v"), (inner, hidden), Role::Plain, false)?,
             down: self.scaled_linear(&format!("{block}.ffn.w2"), (hidden, inner), &vec![scale; hidden])?,
         })
-    }
-
-    fn scalar(&self, name: &str) -> Result<f32> {
-        Ok(self.values(name, &[1], Role::Plain)?[0])
-    }
-}
-
-/// Softmax over the rows of `(organelles, channels)`, channel by channel, at a temperature.
-fn softmax(logits: &[f32], channels: usize, temperature: f32) -> Vec<Vec<f32>> {
-    let mut rows: Vec<Vec<f32>> =
-        logits.chunks(channels).map(|row| row.iter().map(|l| l / temperature).collect()).collect();
-    for channel in 0..channels {
-        let most = rows.iter().map(|row| row[channel]).fold(f32::MIN, f32::max);
-        let total: f32 = rows.iter().map(|row| (row[channel] - most).exp()).sum();
-        rows.iter_mut().for_each(|row| row[channel] = (row[channel] - most).exp() / total);
-    }
-    rows
-}
-
-/// Adds `(channels, taps)`, the newest input's tap last, to a kernel of `(lags, channels)`, the newest first.
-fn add_taps(kernel: &mut Vec<f32>, values: &[f32], gain: &[f32]) {
-    let (channels, taps) = (gain.len(), values.len() / gain.len());
-    if kernel.len() < values.len() {
-        kernel.resize(values.len(), 0.0);
-    }
-    for (channel, (values, gain)) in values.chunks(taps).zip(gain).enumerate() {
-        for (lag, value) in values.iter().rev().enumerate() {
-            kernel[lag * channels + channel] += gain * value;
-        }
     }
 }
