@@ -15,8 +15,8 @@ use crate::{
 
 /// Sums of a row, to hide the latency of the multiply-add.
 const CHAINS: usize = 4;
-/// Rows whose convolutions share what is loaded.
-const ROWS: usize = 4;
+/// Rows whose convolutions share what is loaded; as many as chains, so that a group of rows is a turn of the chains.
+const ROWS: usize = CHAINS;
 
 /// One vector of channels of some consecutive rows of one sequence.
 pub(crate) struct Strip<'a> {
@@ -71,9 +71,12 @@ pub(crate) unsafe fn mix<S: Simd>(strip: &Strip) {
                 open_page::<S>(strip, factors, page, position);
             }
             while position < stop {
-                position += match stop - position >= ROWS && strip.lags >= position + ROWS {
-                    true => some_rows::<S, ROWS>(strip, position),
-                    false => some_rows::<S, 1>(strip, position),
+                // Four rows at a time where all of them reach back to the first token.
+                let together =
+                    position.is_multiple_of(ROWS) && stop - position >= ROWS && strip.lags >= position + ROWS;
+                position += match together {
+                    true => finish::<S, ROWS>(strip, position, convolve_together::<S>(strip, position)),
+                    false => finish::<S, 1>(strip, position, [convolve::<S>(strip, position)]),
                 };
             }
             if let Some(factors) = &strip.monarch {
@@ -83,12 +86,11 @@ pub(crate) unsafe fn mix<S: Simd>(strip: &Strip) {
     }
 }
 
-/// `R` rows of one page from `position` on; more than one only if the kernel reaches back to the first token. Returns `R`.
+/// Adds what `R` rows of one page come to. Returns `R`.
 #[inline(always)]
-unsafe fn some_rows<S: Simd, const R: usize>(strip: &Strip, position: usize) -> usize {
+unsafe fn finish<S: Simd, const R: usize>(strip: &Strip, position: usize, convolved: [S::F32; R]) -> usize {
     // SAFETY: as the caller of `mix` vouches.
     unsafe {
-        let convolved = convolve::<S, R>(strip, position);
         for (r, mut y) in convolved.into_iter().enumerate() {
             if let Some(factors) = &strip.monarch {
                 y = S::fma(S::load(factors.gain), monarch::<S>(strip, factors, position + r), y);
@@ -100,65 +102,73 @@ unsafe fn some_rows<S: Simd, const R: usize>(strip: &Strip, position: usize) -> 
     }
 }
 
-/// `sum over l of kernel[l] u[t - l]` for `R` rows t.
+/// `sum over l of kernel[l] u[position - l]`.
 #[inline(always)]
-unsafe fn convolve<S: Simd, const R: usize>(strip: &Strip, position: usize) -> [S::F32; R] {
+unsafe fn convolve<S: Simd>(strip: &Strip, position: usize) -> S::F32 {
     // SAFETY: as the caller of `mix` vouches.
     unsafe {
-        let mut sums = [[S::splat(0.0); CHAINS]; R];
-        let first = (position + 1).saturating_sub(strip.lags);
-        // Inputs that all rows see, page by page, in whole turns of the chains where possible.
-        let mut past = first;
+        let mut sums = [S::splat(0.0); CHAINS];
+        let mut past = (position + 1).saturating_sub(strip.lags);
         while past <= position {
             let inputs = strip.inputs(past / PAGE_TOKENS);
             let stop = (position + 1).min((past / PAGE_TOKENS + 1) * PAGE_TOKENS);
             while past < stop {
+                // The chain's number is known to the compiler everywhere, so that sums stay in registers.
                 if past.is_multiple_of(CHAINS) && past + CHAINS <= stop {
-                    for chain in 0..CHAINS {
-                        step::<S, R>(strip, inputs, past + chain, position, chain, &mut sums);
+                    for (chain, sum) in sums.iter_mut().enumerate() {
+                        *sum = step::<S>(strip, inputs, past + chain, position, *sum);
                     }
                     past += CHAINS;
-                } else {
-                    // One at a time, with the chain's number known to the compiler.
-                    match past % CHAINS {
-                        0 => step::<S, R>(strip, inputs, past, position, 0, &mut sums),
-                        1 => step::<S, R>(strip, inputs, past, position, 1, &mut sums),
-                        2 => step::<S, R>(strip, inputs, past, position, 2, &mut sums),
-                        _ => step::<S, R>(strip, inputs, past, position, 3, &mut sums),
-                    }
-                    past += 1;
+                    continue;
+                }
+                match past % CHAINS {
+                    0 => sums[0] = step::<S>(strip, inputs, past, position, sums[0]),
+                    1 => sums[1] = step::<S>(strip, inputs, past, position, sums[1]),
+                    2 => sums[2] = step::<S>(strip, inputs, past, position, sums[2]),
+                    _ => sums[3] = step::<S>(strip, inputs, past, position, sums[3]),
+                }
+                past += 1;
+            }
+        }
+        S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]))
+    }
+}
+
+/// The same for [`ROWS`] rows from `position` on, a multiple of [`CHAINS`], whose kernels all reach back to the first token.
+#[inline(always)]
+unsafe fn convolve_together<S: Simd>(strip: &Strip, position: usize) -> [S::F32; ROWS] {
+    // SAFETY: as the caller of `mix` vouches.
+    unsafe {
+        let mut sums = [[S::splat(0.0); CHAINS]; ROWS];
+        for past in (0..position).step_by(CHAINS) {
+            let inputs = strip.inputs(past / PAGE_TOKENS).add(past % PAGE_TOKENS * LANES);
+            let weights = strip.kernel.add((position - past) * LANES);
+            for chain in 0..CHAINS {
+                let input = S::load(inputs.add(chain * LANES));
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    sums[chain] = S::fma(S::load(weights.add(r * LANES).sub(chain * LANES)), input, sums[chain]);
                 }
             }
         }
-        for r in 1..R {
-            for past in position + 1..=position + r {
-                let input = S::load(strip.inputs(past / PAGE_TOKENS).add(past % PAGE_TOKENS * LANES));
-                let weight = S::load(strip.kernel.add((position + r - past) * LANES));
-                let chain = past % CHAINS;
-                sums[r][chain] = S::fma(weight, input, sums[r][chain]);
+        // The rows themselves: each sees those before it.
+        let inputs = strip.inputs(position / PAGE_TOKENS).add(position % PAGE_TOKENS * LANES);
+        for chain in 0..CHAINS {
+            let input = S::load(inputs.add(chain * LANES));
+            for r in chain..ROWS {
+                sums[r][chain] = S::fma(S::load(strip.kernel.add((r - chain) * LANES)), input, sums[r][chain]);
             }
         }
         sums.map(|[a, b, c, d]| S::add(S::add(a, b), S::add(c, d)))
     }
 }
 
-/// One input's part in `R` rows.
+/// One input's part in one row.
 #[inline(always)]
-unsafe fn step<S: Simd, const R: usize>(
-    strip: &Strip,
-    inputs: *const f32,
-    past: usize,
-    position: usize,
-    chain: usize,
-    sums: &mut [[S::F32; CHAINS]; R],
-) {
-    // SAFETY: as the caller of `mix` vouches; every row is less than `lags` after `past`.
+unsafe fn step<S: Simd>(strip: &Strip, inputs: *const f32, past: usize, position: usize, sum: S::F32) -> S::F32 {
+    // SAFETY: as the caller of `mix` vouches.
     unsafe {
         let input = S::load(inputs.add(past % PAGE_TOKENS * LANES));
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let weight = S::load(strip.kernel.add((position + r - past) * LANES));
-            sums[chain] = S::fma(weight, input, sums[chain]);
-        }
+        S::fma(S::load(strip.kernel.add((position - past) * LANES)), input, sum)
     }
 }
 
