@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "Answer one prompt and exit.",
     "train": "Train a small model on your own text.",
     "export": "Make a model folder of a training run.",
+    "evolve": "Breed an adapter that tells good sentences from spoiled ones.",
     "bench": "Measure how fast a model runs here.",
     "doctor": "Check that this machine is fit for the engine.",
 }

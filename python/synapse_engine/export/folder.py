@@ -1,4 +1,4 @@
-"""Writes a trained model as the folder that `synapse up` serves. Knows the format, not how the model came to be."""
+"""Writes a trained model as the folder that `synapse up` serves, and reads it back. Knows nothing of training runs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from synapse_engine.train.errors import CheckpointError, ConfigError
+from synapse_engine.train.symbio import SymbioModel
+from synapse_engine.train.symbio_config import SymbioConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
-
-    from synapse_engine.train.symbio_config import SymbioConfig
 
 TYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -51,6 +52,21 @@ def write_model(
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def read_model(folder: Path) -> tuple[SymbioModel, Tokenizer]:
+    """The model and the tokenizer of such a folder, in 32 bits."""
+    try:
+        config = SymbioConfig.from_json(json.loads((folder / "config.json").read_text()))
+        state = load_file(folder / "model.safetensors")
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        model = SymbioModel(config)
+        model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder}: no such model folder", "synapse export RUN FOLDER makes one") from error
+    except Exception as error:
+        raise CheckpointError(f"{folder}: not an organelle model: {error}", "export it again") from error
+    return model.eval(), tokenizer
 
 
 def _make_readable(folder: Path) -> None:

@@ -29,13 +29,16 @@ class _CausalConvolution(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (gradient,) = gradients
         spectrum, response = ctx.saved_tensors
         time = gradient.shape[-1]
         upward = torch.fft.rfft(gradient, 2 * time)
-        of_signal = torch.fft.irfft(upward * response.conj(), 2 * time)[..., :time]
-        of_kernel = torch.fft.irfft((upward * spectrum.conj()).sum(0), 2 * time)[..., :time]
+        of_signal = of_kernel = None
+        if ctx.needs_input_grad[0]:
+            of_signal = torch.fft.irfft(upward * response.conj(), 2 * time)[..., :time]
+        if ctx.needs_input_grad[1]:
+            of_kernel = torch.fft.irfft((upward * spectrum.conj()).sum(0), 2 * time)[..., :time]
         return of_signal, of_kernel
 
 

@@ -197,14 +197,19 @@ class SymbioModel(nn.Module):
 
     def hidden(self, ids: Tensor) -> Tensor:
         """What the tied head sees: (batch, time, width of the embedding)."""
+        x = self.body(ids)
+        return x if self.config.donor_hidden_size is None else self.out_proj(x)
+
+    def body(self, ids: Tensor) -> Tensor:
+        """The last norm's output, (batch, time, width)."""
         x: Tensor = self._embedding()(ids)
         if self.config.donor_hidden_size is not None:
             x = self.junction(x)
         rotary = (self.cos, self.sin) if self.config.has_attention else None
         for block in self.blocks:
             x = block(x, rotary)
-        x = self.ln_f(x)
-        return x if self.config.donor_hidden_size is None else self.out_proj(x)
+        result: Tensor = self.ln_f(x)
+        return result
 
     def gates(self) -> list[SoftmaxGate | SigmoidGate]:
         """The gate of each layer."""

@@ -1,0 +1,1 @@
+"""Breeds small adapters for a trained model: a population of LoRA shapes, trained, compared, crossed and changed."""
