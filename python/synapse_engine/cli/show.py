@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
@@ -11,9 +11,6 @@ from synapse_engine.store import Installed, Store
 from synapse_engine.store.headers import ModelHeader, read_header
 from synapse_engine.store.template import chat_template
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _LONGEST_VALUE = 100
 
 
@@ -21,8 +18,10 @@ _LONGEST_VALUE = 100
 @click.argument("model")
 @click.option("--tensors", is_flag=True, help="Also list every tensor.")
 @click.option("--template", is_flag=True, help="Print only the chat template.")
+@click.option("--layers", is_flag=True, help="Show what each layer of an organelle model relies on.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw that as a picture, too.")
 @json_option
-def command(model: str, tensors: bool, template: bool, as_json: bool) -> None:
+def command(model: str, tensors: bool, template: bool, layers: bool, plot: Path | None, as_json: bool) -> None:
     """Show what a model is made of.
 
     MODEL is the name of an installed model or a path.
@@ -31,7 +30,11 @@ def command(model: str, tensors: bool, template: bool, as_json: bool) -> None:
     path = store.locate(model)
     installed = next((entry for entry in store.installed() if entry.load_path == path), None)
     header = read_header(path)
-    if template:
+    if layers or plot:
+        from synapse_engine.cli.layers import show_layers
+
+        show_layers(path, plot, as_json=as_json)
+    elif template:
         click.echo(chat_template(path, header) or "")
     elif as_json:
         print_json(_record(path, installed, header, tensors))

@@ -4,6 +4,8 @@ Sources: ``final.jld2`` of SymbioSLM and MonarchSLM, PyTorch state dicts of Symb
 ``lora_state.pt`` (to a PEFT adapter), and NPZ files of JuliaSLM with one attention head.
 """
 
+from synapse_engine.gates import LayerGate, layer_gates, mean_entropy
+
 from .conversion import Converted, ConvertRequest, convert
 from .errors import (
     ConvertError,
@@ -13,7 +15,6 @@ from .errors import (
     TargetError,
     UnsupportedError,
 )
-from .gates import LayerGate, layer_gates, mean_entropy
 
 __all__ = [
     "ConvertError",

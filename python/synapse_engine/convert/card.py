@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from .gates import LayerGate, mean_entropy
+from synapse_engine.gates import LayerGate, mean_entropy
+
 from .shape import ModelShape
 from .sources.lora import Adapter
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from synapse_engine.gates import LayerGate, layer_gates, mean_entropy
+
 from .card import adapter_card, fact_rows, model_card
 from .errors import DamagedFileError, MissingFileError
 from .files import read_json
-from .gates import LayerGate, layer_gates, mean_entropy
 from .infer import infer_shape
 from .layout import LayoutEvidence, detect_layout
 from .opening import Opened, open_source
