@@ -240,7 +240,7 @@ def api(key: str | None = None) -> Iterator[tuple[type[_Api], int]]:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_running_server_answers_instead_of_loading() -> None:
-    with api() as (handler, port), registered("127.0.0.1", port, "tiny", auth=False):
+    with api() as (handler, port), registered("127.0.0.1", port, ["tiny"], auth=False):
         result = CliRunner().invoke(synapse, ["run", "tiny", "count", "--max-tokens", "9", "--json"])
         with_own_options = CliRunner().invoke(synapse, ["run", "tiny", "here", "--threads", "1"])
     record = json.loads(result.stdout)
@@ -252,7 +252,7 @@ def test_a_running_server_answers_instead_of_loading() -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_server_with_a_key_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with api(key="secret") as (_, port), registered("127.0.0.1", port, "tiny", auth=True) as run:
+    with api(key="secret") as (_, port), registered("127.0.0.1", port, ["tiny"], auth=True) as run:
         monkeypatch.delenv("SYNAPSE_API_KEY", raising=False)
         assert CliRunner().invoke(synapse, ["run", "tiny", "here"]).stdout == "here \n"
         with pytest.raises(Failure, match="wrong key"):
@@ -262,7 +262,7 @@ def test_a_server_with_a_key_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_is_gone_is_a_clear_error(home: Path) -> None:
-    with registered("127.0.0.1", 9, "tiny", auth=False) as run, pytest.raises(Failure, match="went away") as caught:
+    with registered("127.0.0.1", 9, ["tiny"], auth=False) as run, pytest.raises(Failure, match="went away") as caught:
         list(ServerTalker(run).stream([], {}, Answer()))
     assert caught.value.hint
 

@@ -26,7 +26,7 @@ SERVER = """
 import signal, sys, time
 from synapse_engine.cli.runs import registered
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if sys.argv[3] == "polite" else None)
-with registered("127.0.0.1", int(sys.argv[1]), sys.argv[2], auth=False):
+with registered("127.0.0.1", int(sys.argv[1]), sys.argv[2:3], auth=False):
     print("up", flush=True)
     while True:
         time.sleep(0.05)
@@ -52,9 +52,9 @@ def server() -> Iterator["subprocess.Popen[str]"]:
 
 def test_a_server_is_listed_while_it_runs() -> None:
     assert running() == []
-    with registered("127.0.0.1", 7001, "tiny", auth=True) as run:
+    with registered("127.0.0.1", 7001, ["tiny", "second"], auth=True) as run:
         assert running() == [run]
-        assert run_of("tiny") == run
+        assert run_of("tiny") == run_of("second") == run
         assert run_of("other") is None
     assert running() == []
 
@@ -141,7 +141,7 @@ def test_a_port_in_use_is_told_with_the_next_step() -> None:
             require_free("127.0.0.1", port)
         assert caught.value.hint == f"choose another: --port {port + 1}"
         with (
-            registered("127.0.0.1", port, "tiny", auth=False),
+            registered("127.0.0.1", port, ["tiny"], auth=False),
             pytest.raises(Failure, match="is serving tiny already"),
         ):
             require_free("127.0.0.1", port)

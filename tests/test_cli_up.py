@@ -75,6 +75,21 @@ def test_a_server_in_the_background_from_start_to_stop(environment: dict[str, st
     assert list((home / "run").glob("*.json")) == []
 
 
+def test_several_models_in_one_server(environment: dict[str, str], tmp_path: Path) -> None:
+    pull(Store(), PullRequest(str(tmp_path / "tiny.gguf"), name="second"), Silent())
+    run = up(environment, "second", "--model", "tiny", "second")
+    assert (run["model"], run["others"]) == ("second", ["tiny"])
+    with urllib.request.urlopen(f"{run['url']}/v1/models", timeout=10) as answer:  # noqa: S310
+        assert [model["id"] for model in json.load(answer)["data"]] == ["second", "tiny"]
+    for model in ("second", "tiny"):
+        answered = synapse(environment, "run", model, "SAY:yes", "--json")
+        assert json.loads(answered.stdout)["model"] == model
+    listing = synapse(environment, "ps").stdout
+    assert "second, tiny" in listing
+    assert "is being served on port" in synapse(environment, "rm", "--yes", "tiny").stderr
+    assert synapse(environment, "stop", "tiny").stdout == f"stopped second, tiny on port {run['port']}\n"
+
+
 def test_after_kill_9_the_next_start_works(environment: dict[str, str], home: Path) -> None:
     first = up(environment)
     os.kill(int(str(first["pid"])), signal.SIGKILL)

@@ -26,7 +26,9 @@ _PATIENCE_SECONDS = 600
 _LAST_LINES = 8
 
 
-def start_in_background(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_queue: int) -> tuple[Run, Path]:
+def start_in_background(
+    chosen: Sequence[Chosen], server: ServerOptions, load: LoadOptions, max_queue: int
+) -> tuple[Run, Path]:
     """The server, and its log. Raises Failure with the end of its log if it does not come up."""
     log = home().runs / f"{server.port or f'any-{os.getpid()}'}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -42,15 +44,15 @@ def start_in_background(chosen: Chosen, server: ServerOptions, load: LoadOptions
     return _wait(process, log), log
 
 
-def _arguments(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_queue: int) -> list[str]:
+def _arguments(chosen: Sequence[Chosen], server: ServerOptions, load: LoadOptions, max_queue: int) -> list[str]:
     options: dict[str, Sequence[object]] = {
         "--host": [server.host], "--port": [server.port], "--cors-origin": server.allowed_origins,
-        "--allow-host": server.allowed_hosts, "--max-queue": [max_queue], "--quant": [load.quant or chosen.quant],
+        "--allow-host": server.allowed_hosts, "--max-queue": [max_queue], "--quant": [load.quant],
         "--threads": [load.threads], "--ctx": [load.ctx], "--kv-type": [load.kv_type],
-        "--speculate": [load.speculate], "--draft": [load.draft],
+        "--past-window": [load.past_window], "--speculate": [load.speculate], "--draft": [load.draft],
     }  # fmt: skip
     pairs = [f"{name}={value}" for name, values in options.items() for value in values if value is not None]
-    return [chosen.argument, "--offline", *pairs]
+    return [*(one.argument for one in chosen), "--offline", *pairs]
 
 
 def _environment(server: ServerOptions) -> dict[str, str]:

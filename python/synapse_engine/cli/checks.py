@@ -119,7 +119,7 @@ def _models() -> Check:
 
 def _servers() -> Check:
     runs = running()
-    return Check("servers", "ok", ", ".join(f"{run.model} on {run.url}" for run in runs) or "none running")
+    return Check("servers", "ok", ", ".join(f"{', '.join(run.models)} on {run.url}" for run in runs) or "none running")
 
 
 def _hub() -> Check:

@@ -55,7 +55,7 @@ def _pulled(store: Store, model: str, offline: bool) -> Installed:
     entry = catalogue().get(model)
     if entry is None and not isinstance(parse_name(model), HubName):
         store.find(model)  # raises, and says what the name may have meant
-    if offline:
+    if offline and not (entry and entry.bundled):
         raise OfflineError(f"{model} is not installed, and --offline forbids to get it", f"synapse pull {model}")
     size = f" ({human_size(entry.size)}, {entry.licence})" if entry else ""
     note(f"{model} is not installed; getting it{size}")

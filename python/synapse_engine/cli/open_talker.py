@@ -14,9 +14,10 @@ from synapse_engine.store.names import PathName, name_for_path, parse_name
 
 def open_talker(model: str | None, load: LoadOptions, *, offline: bool) -> Talker:
     """Loading options are for a model that this process loads; given any, no server is used."""
-    run = _server(model) if load == LoadOptions() else None
+    served = None if model is None else _served_name(model)
+    run = _server(served) if load == LoadOptions() else None
     if run is not None:
-        return ServerTalker(run)
+        return ServerTalker(run, served)
     chosen, load = choose(model, offline=offline), with_draft(load, offline=offline)
     note(f"loading {chosen.name} ...")
     return LocalTalker(chosen, load)
@@ -28,7 +29,7 @@ def _server(model: str | None) -> Run | None:
         runs = running()
         run = runs[0] if len(runs) == 1 else None
     else:
-        run = run_of(_served_name(model))
+        run = run_of(model)
     if run is not None and run.auth and not os.environ.get(KEY_VARIABLE):
         note(f"the server at {run.url} wants a key; set {KEY_VARIABLE} to use it")
         return None

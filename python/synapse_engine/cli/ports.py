@@ -33,7 +33,7 @@ def _explained(error: OSError, host: str, port: int) -> tuple[str, str]:
     ours = next((run for run in running() if run.port == port), None)
     if ours:
         return (
-            f"port {port} is serving {ours.model} already",
+            f"port {port} is serving {', '.join(ours.models)} already",
             f"synapse stop {port}, or choose another: --port {port + 1}",
         )
     return f"port {port} is in use by another program", f"choose another: --port {port + 1}"

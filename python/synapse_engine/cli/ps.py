@@ -18,7 +18,9 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(run), "url": run.url} for run in runs])
     elif runs:
-        rows = [[r.model, r.url, "yes" if r.auth else "no", short_time(r.seconds_up), str(r.pid)] for r in runs]
+        rows = [
+            [", ".join(r.models), r.url, "yes" if r.auth else "no", short_time(r.seconds_up), str(r.pid)] for r in runs
+        ]
         print_table(["MODEL", "URL", "KEY", "UP", "PID"], rows, right=[4])
     else:
         click.echo("no server is running; synapse up starts one")

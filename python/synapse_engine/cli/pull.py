@@ -14,7 +14,7 @@ from synapse_engine.store import Pulled, PullRequest, Store, pull
 @click.option("--name", help="Install under this name.")
 @click.option("--file", help="The one file to take from a repository that has several, such as model-Q4_K_M.gguf.")
 @click.option("--link", is_flag=True, help="Hard-link local files instead of copying them.")
-@click.option("--source", type=click.Choice(["package", "hub"]), help="Use only this kind of source.")
+@click.option("--source", type=click.Choice(["bundled", "package", "hub"]), help="Use only this kind of source.")
 @click.option("--force", is_flag=True, help="Get it again even if it is installed.")
 @json_option
 def command(

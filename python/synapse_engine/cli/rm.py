@@ -17,7 +17,7 @@ def command(models: tuple[str, ...], yes: bool) -> None:
     """Remove models from this machine."""
     store = Store()
     found = [store.find(model) for model in models]
-    in_use = {run.model: run for run in running()}
+    in_use = {model: run for run in running() for model in run.models}
     for model in found:
         if model.name in in_use:
             run = in_use[model.name]

@@ -13,7 +13,7 @@ from synapse_engine.cli import processes
 from synapse_engine.store.paths import home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ class Run:
     started: str
     auth: bool
     """Whether requests need an API key; the key itself is never written."""
+    others: tuple[str, ...] = ()
+    """Models served besides ``model``."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All models served, in the order in which they were named."""
+        return (self.model, *self.others)
 
     @property
     def url(self) -> str:
@@ -48,16 +55,16 @@ def running() -> list[Run]:
 
 def run_of(model: str) -> Run | None:
     """A server of that model, if there is one."""
-    return next((run for run in running() if run.model == model), None)
+    return next((run for run in running() if model in run.models), None)
 
 
 @contextmanager
-def registered(host: str, port: int, model: str, *, auth: bool) -> Iterator[Run]:
+def registered(host: str, port: int, models: Sequence[str], *, auth: bool) -> Iterator[Run]:
     """This process is a server while the block runs."""
     pid = os.getpid()
     born = processes.identity(pid) or ""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    run = Run(pid, born, host, port, model, started, auth)
+    run = Run(pid, born, host, port, models[0], started, auth, tuple(models[1:]))
     folder = home().runs
     folder.mkdir(parents=True, exist_ok=True)
     path, fresh = folder / f"{pid}.json", folder / f".{pid}.new"
@@ -73,8 +80,9 @@ def _alive() -> Iterator[Run]:
     folder = home().runs
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         try:
-            run = Run(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            run = Run(**{**record, "others": tuple(record.get("others", ()))})
+        except (OSError, ValueError, TypeError, AttributeError):
             run = None
         if run is not None and processes.identity(run.pid) == run.born:
             yield run

@@ -22,7 +22,7 @@ def command(which: str | None, everything: bool) -> None:
     for run in _chosen(which, everything):
         if not processes.stop(run.pid, run.born, _PATIENCE_SECONDS):
             processes.kill(run.pid, run.born, _PATIENCE_SECONDS)
-        click.echo(f"stopped {run.model} on port {run.port}")
+        click.echo(f"stopped {', '.join(run.models)} on port {run.port}")
 
 
 def _chosen(which: str | None, everything: bool) -> list[Run]:
@@ -33,10 +33,10 @@ def _chosen(which: str | None, everything: bool) -> list[Run]:
         return runs
     if which is None and len(runs) == 1:
         return runs
-    listing = ", ".join(f"{run.port} ({run.model})" for run in runs) or "none"
+    listing = ", ".join(f"{run.port} ({', '.join(run.models)})" for run in runs) or "none"
     if which is None:
         raise Failure(f"several servers are running: {listing}", "synapse stop PORT, or synapse stop --all")
-    chosen = [run for run in runs if which in (str(run.port), run.model)]
+    chosen = [run for run in runs if which in (str(run.port), *run.models)]
     if not chosen:
         raise Failure(f"no server runs on {which!r}", f"running: {listing}")
     return chosen

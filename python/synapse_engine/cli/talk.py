@@ -94,8 +94,8 @@ class LocalTalker:
 class ServerTalker:
     """Asks a server on this machine."""
 
-    def __init__(self, run: Run) -> None:
-        self.model = run.model
+    def __init__(self, run: Run, model: str | None = None) -> None:
+        self.model = model or run.model
         self.where = run.url
         self._address = urlsplit(run.url)
         self._headers = {"Content-Type": "application/json"}

@@ -26,7 +26,8 @@ DEFAULT_PORT = 6900
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--model", "more", multiple=True, metavar="MODEL", help="The same as MODEL.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; others than this need a key.")
 @click.option("--port", type=Number(int, 0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes a free one.")
 @click.option("--api-key", envvar=KEY_VARIABLE, show_envvar=True, help="Key that clients must send.")
@@ -41,7 +42,8 @@ DEFAULT_PORT = 6900
 @click.option("--detach", "-d", is_flag=True, help="Serve in the background; return when it is ready.")
 @json_option
 def command(
-    model: str | None,
+    names: tuple[str, ...],
+    more: tuple[str, ...],
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
     max_queue: int,
@@ -52,7 +54,8 @@ def command(
 ) -> None:
     """Serve a model on an OpenAI-compatible API.
 
-    Without MODEL, the model pulled last is served; if there is none, a small one is pulled first.
+    Without MODEL, the model pulled last is served; if there is none, a small one is pulled first. Several are served side by
+    side; a request names the one it is for.
 
     \b
     Examples:
@@ -66,9 +69,11 @@ def command(
     server = ServerOptions(**listen, allowed_origins=origins, allowed_hosts=hosts)
     server.check()
     require_free(server.host, server.port)
-    chosen = choose(model, offline=offline)
+    chosen = _choose((*names, *more), offline=offline)
     load = with_draft(LoadOptions.taken_from(options), offline=offline)
-    note(f"loading {chosen.name} ...")
+    if load.draft is not None and len(chosen) > 1:
+        raise click.UsageError("--draft is for one model; several were named")
+    note(f"loading {', '.join(one.name for one in chosen)} ...")
     if detach:
         run, log = start_in_background(chosen, server, load, max_queue)
         _announce(run, as_json)
@@ -77,17 +82,27 @@ def command(
         _serve(chosen, server, load, max_queue, as_json)
 
 
-def _serve(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_queue: int, as_json: bool) -> None:
+def _choose(names: tuple[str, ...], *, offline: bool) -> list[Chosen]:
+    """Each model once, in the order in which they were named."""
+    if not names:
+        return [choose(None, offline=offline)]
+    chosen = [choose(name, offline=offline) for name in dict.fromkeys(names)]
+    return list({one.name: one for one in chosen}.values())
+
+
+def _serve(chosen: list[Chosen], server: ServerOptions, load: LoadOptions, max_queue: int, as_json: bool) -> None:
     from synapse_engine._engine import Engine
     from synapse_engine.server import serve
 
-    engine = Engine(str(chosen.path), max_queue=max_queue, **load.engine_arguments(chosen.quant))
+    engines = {}
     with ExitStack() as stack:
-        stack.callback(engine.close)
+        for one in chosen:
+            engines[one.name] = Engine(str(one.path), max_queue=max_queue, **load.engine_arguments(one.quant))
+            stack.callback(engines[one.name].close)
 
         def on_ready(url: str) -> None:
             port = urlsplit(url).port or server.port
-            run = registered(server.host, port, chosen.name, auth=server.api_key is not None)
+            run = registered(server.host, port, list(engines), auth=server.api_key is not None)
             _announce(stack.enter_context(run), as_json)
             if sys.stdin.isatty():
                 note("Ctrl-C ends it")
@@ -95,7 +110,7 @@ def _serve(chosen: Chosen, server: ServerOptions, load: LoadOptions, max_queue: 
         # The server hands SIGTERM on when it has closed; by default that would end us before the run file is removed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
-            serve({chosen.name: engine}, server, on_ready=on_ready)
+            serve(engines, server, on_ready=on_ready)
         except KeyboardInterrupt:
             note("\nstopped" if sys.stdin.isatty() else "stopped")
 
@@ -104,7 +119,8 @@ def _announce(run: Run, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(run), "url": run.url})
         return
-    click.echo(f"{click.style(run.model, bold=True)} is served on {click.style(run.url + '/v1', fg='cyan')}\n")
+    names = ", ".join(click.style(model, bold=True) for model in run.models)
+    click.echo(f"{names} {'is' if not run.others else 'are'} served on {click.style(run.url + '/v1', fg='cyan')}\n")
     key = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if run.auth else ""
     body = f'{{"model": "{run.model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     click.echo("  synapse chat")

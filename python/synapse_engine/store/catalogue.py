@@ -14,6 +14,13 @@ else:
 
 
 @dataclass(frozen=True)
+class BundledSource:
+    """A folder of this package, below ``synapse_engine/models``."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
 class PackageSource:
     """A wheel that carries the model as one of its files."""
 
@@ -43,7 +50,12 @@ class Entry:
     licence: str
     size: int
     quant: str
-    sources: tuple[PackageSource | HubSource, ...]
+    sources: tuple[BundledSource | PackageSource | HubSource, ...]
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it needs no network."""
+        return any(isinstance(source, BundledSource) for source in self.sources)
 
 
 @dataclass(frozen=True)
@@ -82,8 +94,10 @@ def _entry(name: str, fields: dict[str, Any]) -> Entry:
     return Entry(name=name, **{**fields, "sources": sources})
 
 
-def _source(fields: dict[str, Any]) -> PackageSource | HubSource:
+def _source(fields: dict[str, Any]) -> BundledSource | PackageSource | HubSource:
     kind = fields.pop("kind")
+    if kind == "bundled":
+        return BundledSource(**fields)
     if kind == "package":
         return PackageSource(**fields)
     if kind == "hub":

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .catalogue import HubSource, PackageSource, catalogue
+from .catalogue import BundledSource, HubSource, PackageSource, catalogue
 from .errors import SourceUnavailableError, StoreError, UnknownModelError
 from .headers import read_header
 from .local import OLD, PARTIAL, Installed, Store
 from .manifest import FileRecord, Manifest, write_manifest
 from .names import HubName, PathName, PlainName, folder_name, name_for_path, parse_name
 from .progress import Progress
-from .sources import FolderSource, HubRepository, PackageWheel, Source
+from .sources import BundledModel, FolderSource, HubRepository, PackageWheel, Source
 from .sources.base import Workplace
 from .space import require_space
 
@@ -35,7 +35,7 @@ class PullRequest:
     link: bool = False
     """Hard-link local files instead of copying them."""
     source: str | None = None
-    """Only sources of this kind: ``package`` or ``hub``."""
+    """Only sources of this kind: ``bundled``, ``package`` or ``hub``."""
     force: bool = False
     """Fetch again even if the model is installed."""
 
@@ -90,7 +90,9 @@ def _plan_catalogue(parsed: PlainName, request: PullRequest) -> _Job:
         raise UnknownModelError(f"no model is called {parsed.name!r}", hint)
     sources: list[Source] = []
     for source in entry.sources:
-        if isinstance(source, PackageSource) and request.source in (None, "package"):
+        if isinstance(source, BundledSource) and request.source in (None, "bundled"):
+            sources.append(BundledModel(source, entry.licence))
+        elif isinstance(source, PackageSource) and request.source in (None, "package"):
             sources.append(PackageWheel(source, entry.licence))
         elif isinstance(source, HubSource) and request.source in (None, "hub"):
             sources.append(HubRepository(source, entry.licence))

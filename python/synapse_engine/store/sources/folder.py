@@ -32,7 +32,7 @@ def belongs_to_model(name: str) -> bool:
 class FolderSource:
     """Copies (or, asked to, hard-links) the user's own files."""
 
-    licence = None
+    licence: str | None = None
 
     def __init__(self, path: Path, *, link: bool = False) -> None:
         self._path = path.absolute()
