@@ -39,9 +39,9 @@ class Engine:
     ``speculation`` makes text faster that repeats itself or its prompt; a ``draft_model``, a smaller one with the same
     tokens, does it for other text. No answer depends on either.
 
-    ``past_window`` is for organelle models, which see 256 tokens at a time: "exact" computes every token beyond from the
-    last 256, a whole prompt for each; "restart" goes on with the last 128 whenever the window is full, which is faster and
-    sees less.
+    ``past_window`` is for organelle models, which see 256 tokens at a time: "exact" computes every token beyond from
+    the last 256, a whole prompt for each; "restart" goes on with the last 128 whenever the window is full, which is
+    faster and sees less.
     """
 
     def __init__(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.oracle.asking import answers, distributions, greedy, load
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from synapse_engine.train.symbio import SymbioModel, clean_state
 from synapse_engine.train.symbio_config import SymbioConfig, feed_forward_size
-from tests.oracle.asking import answers, distributions, greedy, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -54,7 +54,8 @@ class LoadOptions:
         """Keyword arguments of ``Engine``."""
         return {
             "quant": self.quant or default_quant, "threads": self.threads, "context_length": self.ctx,
-            "kv_type": self.kv_type, "past_window": self.past_window, "speculation": self.speculate, "draft_model": self.draft,
+            "kv_type": self.kv_type, "past_window": self.past_window, "speculation": self.speculate,
+            "draft_model": self.draft,
         }  # fmt: skip
 
 

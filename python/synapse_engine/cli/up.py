@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Serve a model on an OpenAI-compatible API.
 
-    Without MODEL, the model pulled last is served; if there is none, a small one is pulled first. Several are served side by
-    side; a request names the one it is for.
+    Without MODEL, the model pulled last is served; if there is none, a small one is pulled first. Several are served
+    side by side; a request names the one it is for.
 
     \b
     Examples:
