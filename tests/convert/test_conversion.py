@@ -139,7 +139,8 @@ def test_wrapped_compiled_and_half_precision_weights(folder: Path) -> None:
     wanted = {name: torch.from_numpy(array).bfloat16() for name, array in state.items()}
     wrapped = {
         "model_state_dict": {f"_orig_mod.{name}": tensor for name, tensor in wanted.items()},
-        "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}, "step": 900, "val_loss": 3.5, "config": {"n_heads": 2},
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}, "step": 900, "val_loss": torch.tensor(3.5),
+        "config": {"n_heads": 2},
     }  # fmt: skip
     torch.save(wrapped, folder / "best.pt")
     result = converted(folder / "best.pt")

@@ -176,6 +176,26 @@ def test_a_header_that_continues_in_itself_ends() -> None:
             read(repaired(bytes(bent), writer.headers))
 
 
+@pytest.mark.parametrize("nothing", [{}, {"empty": {}}])
+def test_groups_of_groups_end(nothing: Tree) -> None:
+    """Sixteen groups, each with forty links to the next: 40^16 ways through a file of some kilobytes."""
+    writer = Jld2Writer()
+    address = writer._object(np.zeros(1, "<f4"), "leaf") if nothing else writer._group({})
+    for _ in range(14):
+        address = writer._group({f"n{i}": address for i in range(40)})
+    writer._object = lambda value, name: address
+    whole = writer.file({"parameters": np.zeros(1, "<f4")})
+    assert len(whole) < 30_000
+    with pytest.raises(DamagedFileError, match=r"more than 100000 things|more than the file holds"):
+        read(whole)
+
+
+def test_names_are_short() -> None:
+    with pytest.raises(DamagedFileError, match="name of a field does not end"):
+        read(Jld2Writer().file({"parameters": {"a" * 256: np.zeros(1, "<f4")}}))
+    assert read(Jld2Writer().file({"parameters": {"a" * 255: np.zeros(1, "<f4")}}))
+
+
 def test_one_array_cannot_be_many_leaves() -> None:
     """Each reference names the one large array; all of them together would be larger than the file."""
     writer = Jld2Writer()

@@ -68,6 +68,15 @@ def test_reads_a_state_dict_of_modules() -> None:
         np.testing.assert_array_equal(found[name], tensor.numpy())
 
 
+def test_tied_weights_share_a_storage() -> None:
+    weight = torch.randn(1000)
+    data = saved({"embedding": weight, "head": weight, "again": weight.view(10, 100)})
+    assert len(data) < 2 * weight.nbytes
+    found = read_checkpoint(data, "some.pt")
+    np.testing.assert_array_equal(found["head"], weight.numpy())
+    np.testing.assert_array_equal(found["again"], weight.numpy().reshape(10, 100))
+
+
 class Harm:
     """Pickled, it is a call."""
 
@@ -153,8 +162,8 @@ def test_the_pickles_written_here_are_sound() -> None:
         (tensor(storage(), -1, (2,), (1,)), "not counts"),
         (tensor(storage(), 3, (2,), (-1,)), "not counts"),
         (tensor(storage(), 0, (2,), ()), "not counts"),
-        (tensor(storage(), 0, (2**40, 2**40), (0, 0)), "more numbers than the file has"),
-        (tensor(storage(), 0, (10**6,), (0,)), "more numbers than the file has"),
+        (tensor(storage(), 0, (2**40, 2**40), (0, 0)), "share their numbers too often"),
+        (tensor(storage(), 0, (10**6,), (0,)), "share their numbers too often"),
         (tensor(storage(), 0, (1,) * 9, (1,) * 9), "9 dimensions"),
         (tensor(storage(length=5), 0, (5,), (1,)), "expected 5 numbers"),
         (tensor(storage(kind=b"DoubleStorage"), 0, (4,), (1,)), "expected 4 numbers"),
@@ -172,7 +181,7 @@ def test_many_tensors_over_one_storage_end() -> None:
     one = _text("w{}") + tensor(storage(length=256), 0, (256,), (1,))
     many = b"".join(one.replace(b"X\x03\x00\x00\x00w{}", _text(f"w{i}")) + b"s" for i in range(1000))
     data = archive(b"\x80\x02}" + many + b".", {"0": bytes(1024)})
-    with pytest.raises(DamagedFileError, match="more numbers than the file has"):
+    with pytest.raises(DamagedFileError, match="share their numbers too often"):
         read_checkpoint(data, "some.pt")
 
 

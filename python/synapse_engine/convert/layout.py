@@ -11,7 +11,7 @@ from math import sqrt
 
 import numpy as np
 
-# In standard errors of untouched entries. One half-trained model (600 steps, 2 layers) lies beyond 20.
+# In standard errors of untouched entries. A SymbioSLM of the released size lies at 64 after 1,400 steps of training.
 _UNTOUCHED, _TRAINED = 5.0, 10.0
 
 

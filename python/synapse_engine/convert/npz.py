@@ -13,6 +13,7 @@ from .errors import DamagedFileError, UnsupportedError
 
 _MOST_ENTRIES = 20_000
 _MOST_BYTES = 4 << 30
+_LONGEST_NAME = 300
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _LONGEST_HEADER = 10_000
 _BROKEN = (
@@ -35,6 +36,8 @@ def read_npz(data: bytes, name: str) -> dict[str, np.ndarray]:
 def _read(archive: zipfile.ZipFile, name: str) -> dict[str, np.ndarray]:
     entries = archive.infolist()
     claimed = sum(entry.file_size for entry in entries)
+    if any(len(entry.filename) > _LONGEST_NAME for entry in entries):
+        raise ValueError(f"it has names of more than {_LONGEST_NAME} letters")
     if len(entries) > _MOST_ENTRIES or claimed > _MOST_BYTES:
         raise UnsupportedError(
             f"{name} claims {len(entries)} arrays with {claimed} bytes, more than {_MOST_ENTRIES} or {_MOST_BYTES}",

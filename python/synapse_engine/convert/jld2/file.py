@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from .headers import Headers, Message
-from .types import Datatype, parse_datatype
+from .types import LONGEST_NAME, Datatype, parse_datatype
 
 _DATASPACE, _DATATYPE, _LINK, _LAYOUT, _FILTERS = 1, 3, 6, 8, 11
 _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
@@ -29,6 +29,7 @@ class Jld2File:
 
     def __init__(self, data: bytes, name: str) -> None:
         self.headers = Headers(data, name)
+        self._datasets: dict[int, Dataset] = {}
         self.names = self.links(self.headers.root)
 
     def links(self, address: int) -> dict[str, int]:
@@ -41,6 +42,11 @@ class Jld2File:
 
     def dataset(self, address: int) -> Dataset:
         """The dataset at ``address``; its bytes are as many as its shape and type say."""
+        if address not in self._datasets:
+            self._datasets[address] = self._read(address)
+        return self._datasets[address]
+
+    def _read(self, address: int) -> Dataset:
         messages = {message.kind: message for message in self.headers.messages(address)}
         for kind, what in ((_DATASPACE, "shape"), (_DATATYPE, "type"), (_LAYOUT, "data")):
             if kind not in messages:
@@ -65,6 +71,8 @@ class Jld2File:
         length = int.from_bytes(body[place : place + width], "little")
         name = body[place + width : place + width + length]
         address = body[place + width + length :]
+        if len(name) > LONGEST_NAME:
+            raise self.headers.damaged(f"a name has {len(name)} bytes")
         if len(name) != length or len(address) != 8:
             raise self.headers.damaged("a link is shorter than it says")
         return self._text(name), int.from_bytes(address, "little")

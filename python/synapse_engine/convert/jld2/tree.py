@@ -11,7 +11,8 @@ from .file import Dataset, Jld2File
 from .types import Compound, Datatype, Number, Other, Reference
 
 _MOST_NESTED = 16
-_MOST_LEAVES = 20_000
+# Objects, fields and elements that the walk may meet: a group of links to groups of links grows with every level.
+_MOST_STEPS = 100_000
 _NOWHERE = (0, 2**64 - 1)
 
 Leaf = np.ndarray
@@ -49,13 +50,14 @@ class _Path:
 class _Walk:
     def __init__(self, file: Jld2File) -> None:
         self._file = file
-        self._leaves_left = _MOST_LEAVES
+        self._steps_left = _MOST_STEPS
         # No leaf is larger than the file, and all together are not: otherwise one array could be a thousand leaves.
         self._bytes_left = file.headers.size
 
     def object(self, address: int, path: _Path) -> Iterator[tuple[str, Leaf]]:
         if address in path.addresses or len(path.addresses) > _MOST_NESTED or len(path.names) > _MOST_NESTED:
             raise self._file.headers.damaged(f"{path.text or 'the tree'} refers to itself or is nested too deep")
+        self._count(path, 0)
         path = path.at(address)
         if self._file.is_group(address):
             for name, below in self._file.links(address).items():
@@ -78,6 +80,7 @@ class _Walk:
         match type_:
             case Compound():
                 for member in type_.members:
+                    self._count(path, 0)
                     piece = data[member.offset : member.offset + member.type.size]
                     yield from self._scalar(member.type, piece, path.named(member.name))
             case Reference():
@@ -95,7 +98,9 @@ class _Walk:
         return self._file.headers.unsupported(f"`{path.text}` is {what}", "save plain arrays of floating-point numbers")
 
     def _count(self, path: _Path, length: int) -> None:
-        self._leaves_left -= 1
+        self._steps_left -= 1
         self._bytes_left -= length
-        if self._leaves_left < 0 or self._bytes_left < 0:
+        if self._steps_left < 0:
+            raise self._file.headers.damaged(f"its parameters are more than {_MOST_STEPS} things, at {path.text}")
+        if self._bytes_left < 0:
             raise self._file.headers.damaged(f"its parameters claim more than the file holds, at {path.text}")

@@ -7,6 +7,7 @@ version 3 does (a member is its name and a zero byte, the offset in as few bytes
 import struct
 from dataclasses import dataclass
 
+LONGEST_NAME = 255
 _MOST_NESTED = 16
 _HEAD = 8
 
@@ -134,7 +135,7 @@ class _Parser:
         raise ValueError(f"a type is of class {kind}, which the reader does not follow")
 
     def _name(self) -> str:
-        end = self._body.find(b"\0", self._place)
+        end = self._body.find(b"\0", self._place, self._place + LONGEST_NAME + 1)
         if end < 0:
             raise ValueError("the name of a field does not end")
         name = self._take(end - self._place).decode("utf-8")

@@ -14,6 +14,8 @@ from .machine import Builder, ForbiddenNameError, Machine, PickleError
 
 _LARGEST_PICKLE = 16 << 20
 _MOST_DIMENSIONS = 8
+# Tensors may share a storage, as tied weights do; without a limit a small file could fill memory so.
+_MOST_SHARED = 4
 
 # bfloat16 is read as the upper half of a float32.
 _BFLOAT16 = "bfloat16"
@@ -51,8 +53,7 @@ class _Tensors:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._storages: dict[str, _Storage] = {}
-        # Tensors may share a storage. All together are at most as large as the file, or a small one could fill memory.
-        self._bytes_left = archive.size
+        self._bytes_left = _MOST_SHARED * archive.size
         self.builders: dict[str, Builder] = {
             "collections.OrderedDict": _ordered_dictionary,
             "torch._utils._rebuild_tensor_v2": self._tensor,
@@ -84,7 +85,7 @@ class _Tensors:
         count = prod(shape)
         self._bytes_left -= count * values.itemsize
         if self._bytes_left < 0:
-            raise PickleError("its tensors claim more numbers than the file has")
+            raise PickleError("its tensors share their numbers too often")
         last = offset + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True))
         if count and last >= values.size:
             raise PickleError(f"a tensor of shape {tuple(shape)} reaches past the end of its storage")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 _MOST_STEPS = 2_000_000
+_LONGEST_NAME = 200
 _PLAIN = (str, int, float, bool, type(None))
 _MARK = object()
 
@@ -135,7 +136,7 @@ class Machine:
     def _name(self, module: str, name: str) -> None:
         text = f"{module}.{name}"
         if text not in self._builders:
-            raise ForbiddenNameError(text)
+            raise ForbiddenNameError(text[:_LONGEST_NAME])
         self._stack.append(Name(text))
 
     def _reduce(self, _: Any) -> None:

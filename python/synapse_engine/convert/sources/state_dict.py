@@ -16,6 +16,7 @@ from .tied import without_tied_head
 _PREFIX = re.compile(r"^(?:_orig_mod\.|module\.)+")
 _WRAPPED = ("model_state_dict", "state_dict", "model")
 _CONFIGURED = ("config", "model_config")
+_LONGEST_NAME = 300
 _ROPE_BASE = 10_000.0
 _ROPE_TOLERANCE = 0.02
 
@@ -28,13 +29,22 @@ def unwrap(content: Any, name: str) -> tuple[dict[str, np.ndarray], dict[str, An
     tensors = {_PREFIX.sub("", str(key)): value for key, value in wrapped.items() if isinstance(value, np.ndarray)}
     others = [str(key) for key, value in wrapped.items() if not isinstance(value, np.ndarray)]
     if wrapped is content and others and tensors:
-        raise UnsupportedError(f"{name}: `{others[0]}` is not a tensor", "save a state dict")
+        raise UnsupportedError(f"{name}: `{others[0][:_LONGEST_NAME]}` is not a tensor", "save a state dict")
+    if any(len(key) > _LONGEST_NAME for key in tensors):
+        raise UnsupportedError(
+            f"{name} has tensors with names of more than {_LONGEST_NAME} letters", "save a state dict"
+        )
     if not tensors:
         raise UnsupportedError(f"{name} holds no tensors", "save a state dict: torch.save(model.state_dict(), path)")
     outside = {} if wrapped is content else content
-    facts = {str(key): value for key, value in outside.items() if isinstance(value, int | float | str)}
+    facts = {str(key): _plain(value) for key, value in outside.items()}
     config: dict[str, Any] = next((outside[key] for key in _CONFIGURED if isinstance(outside.get(key), dict)), {})
     return tensors, facts, config
+
+
+def _plain(value: Any) -> Any:
+    """A tensor of one number as that number."""
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
 
 
 def from_state_dict(tensors: Mapping[str, np.ndarray], heads: int | None = None) -> Weights:
