@@ -286,6 +286,20 @@ def test_a_configuration_that_does_not_fit(folder: Path, change: str, says: str)
     assert not (folder / "out").exists()
 
 
+def test_a_name_cannot_command_the_terminal(folder: Path) -> None:
+    with pytest.raises(MismatchError, match=r"`blocks.0.\\x1b\[2J\\n`: not part"):
+        converted(write_torch(folder, torch_state() | {"blocks.0.\x1b[2J\n": np.zeros(1, "<f4")}))
+
+
+@pytest.mark.parametrize(
+    "organelles", [["monarch"] * 5, [["monarch"]], "monarch", ["attention", "liver"], {"a": 1}, [[]] * 2000]
+)
+def test_a_configuration_inside_the_file_is_checked_too(folder: Path, organelles: Any) -> None:
+    wrapped = {"model_state_dict": torch_state(), "config": {"organelles": organelles, "n_layers": 2}}
+    with pytest.raises(ConvertError):
+        converted(write_torch(folder, wrapped))
+
+
 def test_a_missing_organelle_is_noticed(folder: Path) -> None:
     for monarch_slm, says in ((True, "expected causal_conv and monarch"), (False, r"gate.logits`: expected \(2, 8\)")):
         tree = julia_tree(monarch_slm=monarch_slm)

@@ -25,7 +25,7 @@ from synapse_engine.convert import (
 )
 from synapse_engine.convert.layout import detect_layout
 from synapse_engine.convert.npz import read_npz
-from synapse_engine.convert.tokenizer import find_tokenizer
+from synapse_engine.convert.tokenizer import dump, find_tokenizer
 
 IDS = list(range(0, 240, 7))
 
@@ -192,9 +192,17 @@ def with_header(shape: str, content: bytes, descr: str = "<f4") -> bytes:
     return buffer.getvalue()
 
 
+def with_lzma() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("a.npy", bytes(100))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        with_lzma(),
         with_header("(1000000000000,)", bytes(8)),
         with_header("(3,)", bytes(8)),
         with_header("(-2,)", bytes(8)),
@@ -284,6 +292,19 @@ def test_broken_vocabularies(folder: Path, vocabulary: str) -> None:
     (folder / "vocab.json").write_bytes(vocabulary.encode("utf-8", "surrogateescape"))
     with pytest.raises(DamagedFileError):
         find_tokenizer(folder)
+
+
+@pytest.mark.parametrize("model", [{"vocab": {"a": float("inf")}}, {"vocab": {}}, {"vocab": 3}, [], None])
+def test_broken_ready_made_tokenizers(folder: Path, model: Any) -> None:
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model}))
+    with pytest.raises(DamagedFileError):
+        find_tokenizer(folder)
+
+
+def test_half_a_character_is_no_token(folder: Path) -> None:
+    (folder / "vocab.json").write_text('{"\\ud800": 0}')
+    with pytest.raises(DamagedFileError, match="half a character"):
+        dump(find_tokenizer(folder))
 
 
 # The Monarch layout

@@ -204,6 +204,11 @@ def test_many_tensors_over_one_storage_end() -> None:
         b"L" + b"9" * 10_000 + b"L\n.",
         b"i__main__\nHarm\n.",
         b"\x80\x02c\xff\n\n.",
+        b"\x80\x02X\x03\x00\x00\x00\xed\xa0\x80.",
+        b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b".",
+        # A list that holds the one before it twice, forty times over: its text would be 2^40 long.
+        b"\x80\x04]\x94" + b"".join(b"](h%ch%ce\x94" % (i, i) for i in range(40)) + b"h\x28\x93.",
+        b"\x80\x04]\x94" + b"".join(b"](h%ch%ce\x94" % (i, i) for i in range(40)) + b"Q.",
     ],
 )
 def test_broken_pickles(pickled: bytes) -> None:

@@ -5,7 +5,8 @@ class ConvertError(Exception):
     """Base class of everything a conversion raises on purpose."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
+        # Names come from files: what a terminal would obey, or could not print, is written out.
+        super().__init__("".join(each if each.isprintable() else ascii(each)[1:-1] for each in message))
         self.hint = hint
 
 

@@ -36,6 +36,8 @@ def read_npz(data: bytes, name: str) -> dict[str, np.ndarray]:
 def _read(archive: zipfile.ZipFile, name: str) -> dict[str, np.ndarray]:
     entries = archive.infolist()
     claimed = sum(entry.file_size for entry in entries)
+    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+        raise ValueError("it is compressed in a way that NumPy does not use")
     if any(len(entry.filename) > _LONGEST_NAME for entry in entries):
         raise ValueError(f"it has names of more than {_LONGEST_NAME} letters")
     if len(entries) > _MOST_ENTRIES or claimed > _MOST_BYTES:

@@ -18,7 +18,6 @@ from .sources.state_dict import unwrap
 _SUFFIXES = (".jld2", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 # Facts worth keeping, of all that stands in a checkpoint beside its weights.
 _FACTS = ("step", "best_val_loss", "val_loss", "val_ppl", "epoch", "n_params")
-_LONGEST_FACT = 200
 
 
 @dataclass
@@ -88,11 +87,6 @@ def _with_weight(name: str) -> str:
 
 
 def _kept(facts: dict[str, Any]) -> dict[str, Any]:
-    """Those that a card shows: finite numbers and short text."""
+    """Those that a card shows: finite numbers."""
     kept = {key: facts[key] for key in _FACTS if key in facts}
-    return {
-        key: value
-        for key, value in kept.items()
-        if (isinstance(value, int | float) and isfinite(value))
-        or (isinstance(value, str) and len(value) < _LONGEST_FACT)
-    }
+    return {key: value for key, value in kept.items() if isinstance(value, int | float) and isfinite(value)}

@@ -16,6 +16,7 @@ else:
 
 _LARGEST = 1 << 20
 _MOST_LAYERS = 1000
+_LONGEST_SHOWN = 100
 _NAMES = {
     "hidden_size": ("embed_dim", "d_model"), "layers": ("n_layers",), "attention_heads": ("n_heads",),
     "head_dim": ("head_dim",), "monarch_heads": ("n_monarch_heads",), "conv_kernel_size": ("conv_kernel_size",),
@@ -55,7 +56,7 @@ def parse_settings(content: Any, name: str) -> Settings:
     for key, runs in _FIXED.items():
         if model.get(key, runs) != runs:
             raise UnsupportedError(
-                f"{name}: `{key}` is {model[key]}; the engine runs {runs} only", "no option changes that"
+                f"{name}: `{key}` is {_shown(model[key])}; the engine runs {runs} only", "no option changes that"
             )
     values = {field: _count(model, keys, name) for field, keys in _NAMES.items()}
     return Settings(**values, organelles=_organelles(model, name))
@@ -75,7 +76,7 @@ def _count(model: dict[str, Any], keys: tuple[str, ...], name: str) -> int | Non
     value = model[key]
     most = _MOST_LAYERS if key == "n_layers" else _LARGEST
     if type(value) is not int or not 0 < value <= most:
-        raise DamagedFileError(f"{name}: `{key}` is {value!r}; expected a count", "correct the configuration")
+        raise DamagedFileError(f"{name}: `{key}` is {_shown(value)}; expected a count", "correct the configuration")
     return value
 
 
@@ -83,9 +84,20 @@ def _organelles(model: dict[str, Any], name: str) -> tuple[tuple[str, ...], ...]
     lists = model.get("per_layer_organelles") or ([model["organelles"]] if "organelles" in model else None)
     if lists is None:
         return None
-    if not isinstance(lists, list | tuple) or not all(isinstance(each, list | tuple) for each in lists):
+    if not isinstance(lists, list | tuple) or len(lists) > _MOST_LAYERS or not all(map(_is_short_list, lists)):
         raise DamagedFileError(f"{name}: `organelles` is not a list of names", "correct the configuration")
     unknown = [organelle for each in lists for organelle in each if organelle not in ORGANELLES]
     if unknown:
-        raise UnsupportedError(f"{name}: unknown organelle {unknown[0]!r}", f"the engine runs {', '.join(ORGANELLES)}")
+        raise UnsupportedError(
+            f"{name}: unknown organelle {_shown(unknown[0])}", f"the engine runs {', '.join(ORGANELLES)}"
+        )
     return tuple(tuple(each) for each in lists)
+
+
+def _is_short_list(names: Any) -> bool:
+    return isinstance(names, list | tuple) and len(names) <= len(ORGANELLES)
+
+
+def _shown(value: Any) -> str:
+    """For a message. Lists are not written out: one from a pickle may hold itself a million times."""
+    return repr(value)[:_LONGEST_SHOWN] if isinstance(value, str | int | float) else f"a {type(value).__name__}"

@@ -49,8 +49,15 @@ def check_size(tokenizer: TokenizerFiles, rows: int) -> None:
 
 
 def dump(tokenizer: TokenizerFiles) -> str:
-    """The text of ``tokenizer.json``."""
-    return json.dumps(tokenizer.content, ensure_ascii=False, indent=1) + "\n"
+    """The text of ``tokenizer.json``; raises DamagedFileError for tokens that are no Unicode text."""
+    text = json.dumps(tokenizer.content, ensure_ascii=False, indent=1) + "\n"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DamagedFileError(
+            f"the tokenizer has half a character as a token: {error.object[error.start]!r}", _HINT
+        ) from error
+    return text
 
 
 def _ready_made(path: Path) -> TokenizerFiles:
@@ -60,7 +67,7 @@ def _ready_made(path: Path) -> TokenizerFiles:
         ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else range(len(vocabulary))
         added = [token["id"] for token in content.get("added_tokens") or []]
         tokens = 1 + max(int(each) for each in [*ids, *added])
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise DamagedFileError(f"{path.name} is not a tokenizer: {error!r}", _HINT) from error
     return TokenizerFiles(content, tokens)
 

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 _MOST_STEPS = 2_000_000
 _LONGEST_NAME = 200
+# The state of a random generator has 128; Python takes its time over numbers with thousands of digits.
+_MOST_BITS = 512
 _PLAIN = (str, int, float, bool, type(None))
 _MARK = object()
 
@@ -60,7 +62,7 @@ class Machine:
         if opcode in _IGNORED:
             return
         if opcode in _VALUES:
-            self._stack.append(argument)
+            self._stack.append(_checked(argument))
         elif opcode in _CONSTANTS:
             self._stack.append(_CONSTANTS[opcode]())
         elif opcode in _STORES:
@@ -133,7 +135,9 @@ class Machine:
         name, module = self._pop(), self._pop()
         self._name(module, name)
 
-    def _name(self, module: str, name: str) -> None:
+    def _name(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleError("it asks for something whose name is not text")
         text = f"{module}.{name}"
         if text not in self._builders:
             raise ForbiddenNameError(text[:_LONGEST_NAME])
@@ -160,6 +164,15 @@ class Machine:
         "SETITEM": _set_item, "SETITEMS": _set_items, "GLOBAL": _global, "STACK_GLOBAL": _stack_global,
         "REDUCE": _reduce, "BUILD": _build, "BINPERSID": _persistent_id, "POP": _discard,
     }  # fmt: skip
+
+
+def _checked(value: Any) -> Any:
+    """A number or text of a size and spelling that everything after this can handle."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise PickleError(f"a number has {value.bit_length()} bits")
+    if isinstance(value, str):
+        value.encode("utf-8")
+    return value
 
 
 _IGNORED = {"PROTO", "FRAME"}
