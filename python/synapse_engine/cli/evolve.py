@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("model", type=_PATH)
 @click.option("--data", type=_PATH, required=True, metavar="FILE|FOLDER", help="Prose to take sentences from.")
 @click.option("--out", type=_PATH, required=True, metavar="FOLDER", help="Where the run lies; run again to continue.")
-@click.option("--held-out", is_flag=True, help="Only the end of each file, which `synapse train` holds out.")
+@click.option("--held-out", type=Number(float, 0.001, 0.9), default=0.02, help="Share of the text to judge by.")
 @click.option("--population", type=Number(int, 3), default=8, help="Adapters that live at the same time.")
 @click.option("--generations", type=Number(int, 0), default=24, help="At most; ends ten after gelation.")
 @click.option("--children", type=Number(int, 1), default=2, help="New adapters in a generation.")
@@ -33,7 +33,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--batch-size", type=Number(int, 1), default=16, help="Sentences in a step.")
 @click.option("--lr", type=Number(float, 0), default=2e-4, help="Highest learning rate.")
 @click.option("--precision", type=click.Choice(["f32", "bf16"]), default="f32", help="Of products; weights are f32.")
-@click.option("--sentences", type=Number(int, 1), default=6000, help="At most so many.")
+@click.option("--sentences", type=Number(int, 1), default=20_000, help="To learn from, at most.")
 @click.option(
     "--compress", type=Number(float, 0.01, 1), metavar="SHARE", help="Also keep this share of the rank, by SVD."
 )
@@ -43,7 +43,7 @@ _PATH = click.Path(path_type=Path)
 def command(as_json: bool, **given: Any) -> None:
     """Breed an adapter that tells good sentences from spoiled ones.
 
-    MODEL is a folder that `synapse export` or `synapse convert` made. Half of the sentences are spoiled; the result is
+    MODEL is a folder that `synapse export` or `synapse convert` made. Half of the sentences are spoiled. The result is
     shown beside the majority baseline, with 95 % intervals, on sentences that played no part before.
     """
     from synapse_engine.cli.train import needs_training_packages

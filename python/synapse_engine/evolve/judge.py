@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WARMUP, FINAL_SHARE, WEIGHT_DECAY, CLIP = 50, 0.1, 0.01, 1.0
 COMPLEXITY = 0.01  # price of the logarithm of the number of parameters
 _ROWS = 64
+_PADDING = 32
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,9 @@ class Judge:
         window = self._model.config.max_position_embeddings
         rows = [self._tokenizer.encode(example.text).ids[:window] for example in examples]
         lengths = torch.tensor([len(row) for row in rows])
-        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+        # Few different shapes, as the products are set up anew for each.
+        padded = min(-(-int(lengths.max()) // _PADDING) * _PADDING, window)
+        ids = torch.zeros(len(rows), padded, dtype=torch.long)
         for row, numbers in zip(ids, rows, strict=True):
             row[: len(numbers)] = torch.tensor(numbers)
         return Batch(ids, lengths, torch.tensor([int(example.acceptable) for example in examples]))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from synapse_engine.evolve.genome import Genome
 
 FEWEST = 200
-_EVERYTHING, _HELD_OUT = 0.0, 0.02
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,15 @@ class Plan:
     children: int = 2
     mode: str = "hybrid"
     targets: tuple[str, ...] = ()  # empty: all linear layers of a block
-    held_out: bool = False  # only the part of each file that `synapse train` holds out
-    most_sentences: int = 6000
+    held_out: float = 0.02  # share of each file, at its end, that nothing learns from; as `synapse train` has it
+    most_sentences: int = 20_000  # to learn from
     compression: float | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """Half of the sentences to learn from, a quarter to choose by, a quarter to report."""
+    """The held-out sentences are for choosing and for reporting, half each."""
 
     learning: list[Example]
     choosing: list[Example]
@@ -104,16 +103,21 @@ def run(plan: Plan, tell: Callable[[Generation], None], tell_unit: Callable[[Uni
 
 
 def prepare_lessons(plan: Plan) -> Lessons:
-    """Sentences of the text in three parts that share none, each part half spoiled."""
-    splits = read_splits(plan.data, _HELD_OUT if plan.held_out else _EVERYTHING)
-    found = sentences("\n".join(split.validation if plan.held_out else split.training for split in splits))
+    """Three parts that share no sentence, each half spoiled."""
+    splits = read_splits(plan.data, plan.held_out)
+    held_out = sentences("\n".join(split.validation for split in splits))
+    known = set(held_out)
+    learning = [s for s in sentences("\n".join(split.training for split in splits)) if s not in known]
+    if min(len(held_out), len(learning)) < FEWEST:
+        found = f"{len(learning)} sentences to learn from and {len(held_out)} held out"
+        raise DataError(
+            f"{plan.data}: {found}, {FEWEST} are needed of each", "give it more prose, or more with --held-out"
+        )
     random = Random(plan.seed)  # noqa: S311 (no secret depends on it)
-    random.shuffle(found)
-    found = found[: plan.most_sentences]
-    if len(found) < FEWEST:
-        raise DataError(f"{plan.data}: {len(found)} sentences, {FEWEST} are needed", "give it more prose")
-    half, quarter = len(found) // 2, 3 * len(found) // 4
-    parts = (found[:half], found[half:quarter], found[quarter:])
+    random.shuffle(learning)
+    random.shuffle(held_out)
+    half = len(held_out) // 2
+    parts = (learning[: plan.most_sentences], held_out[:half], held_out[half:])
     return Lessons(*(examples(part, random) for part in parts))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _CausalConvolution(torch.autograd.Function):
-    """``y[b, c, t] = sum over lag of k[c, lag] * x[b, c, t - lag]``, by FFT of twice the length.
+    """``y[b, c, t] = sum over lag of k[c, lag] * x[b, c, t - lag]``, by FFT of at least twice the length.
 
     Written out because the derivative needs each transform once; PyTorch's own would take them twice.
     """
@@ -22,10 +22,11 @@ class _CausalConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, signal: Tensor, kernel: Tensor) -> Tensor:
         time = signal.shape[-1]
-        spectrum = torch.fft.rfft(signal, 2 * time)
-        response = torch.fft.rfft(kernel, 2 * time)
+        size = _transform_size(time)
+        spectrum = torch.fft.rfft(signal, size)
+        response = torch.fft.rfft(kernel, size)
         ctx.save_for_backward(spectrum, response)
-        result: Tensor = torch.fft.irfft(spectrum * response, 2 * time)[..., :time]
+        result: Tensor = torch.fft.irfft(spectrum * response, size)[..., :time]
         return result
 
     @staticmethod
@@ -33,13 +34,19 @@ class _CausalConvolution(torch.autograd.Function):
         (gradient,) = gradients
         spectrum, response = ctx.saved_tensors
         time = gradient.shape[-1]
-        upward = torch.fft.rfft(gradient, 2 * time)
+        size = _transform_size(time)
+        upward = torch.fft.rfft(gradient, size)
         of_signal = of_kernel = None
         if ctx.needs_input_grad[0]:
-            of_signal = torch.fft.irfft(upward * response.conj(), 2 * time)[..., :time]
+            of_signal = torch.fft.irfft(upward * response.conj(), size)[..., :time]
         if ctx.needs_input_grad[1]:
-            of_kernel = torch.fft.irfft((upward * spectrum.conj()).sum(0), 2 * time)[..., :time]
+            of_kernel = torch.fft.irfft((upward * spectrum.conj()).sum(0), size)[..., :time]
         return of_signal, of_kernel
+
+
+def _transform_size(time: int) -> int:
+    # A power of two, as other sizes may have large prime factors and take several times as long.
+    return 2 << (time - 1).bit_length()
 
 
 def causal_convolution(signal: Tensor, kernel: Tensor) -> Tensor:
