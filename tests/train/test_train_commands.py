@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
-from support import text
+from tiny_training import text
 
 from synapse_engine.cli.app import synapse
 from synapse_engine.export.folder import write_model

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import text
+from tiny_training import text
 from tokenizers import Tokenizer
 
 from synapse_engine.train.dataset import Windows, prepare, read_splits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import SHAPE, Until, trainer
+from tiny_training import SHAPE, Until, trainer
 
 from synapse_engine.train.errors import CheckpointError, ConfigError
 from synapse_engine.train.options import TrainOptions
