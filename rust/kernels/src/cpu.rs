@@ -24,6 +24,9 @@ pub use roofs::Roofs;
 /// Fewer rows than this are not worth waking a worker for.
 const ROWS_WORTH_SPLITTING: usize = 4;
 
+/// Rows whose norms are one piece of work.
+const NORM_ROWS: usize = 16;
+
 /// Threads and kernels.
 pub struct Cpu {
     pool: Pool,
@@ -85,9 +88,14 @@ impl Cpu {
     /// `x / rms(x) * weight` of each row.
     pub fn rms_norm_f32(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "rms_norm: input and output differ in size");
-        for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
-            self.set.rms_norm(x, weight, eps, out);
-        }
+        let rows = x.len() / weight.len();
+        let out = Rows::new(out, weight.len());
+        self.for_each(rows.div_ceil(NORM_ROWS), rows > NORM_ROWS, &|part| {
+            for row in part * NORM_ROWS..rows.min((part + 1) * NORM_ROWS) {
+                // SAFETY: each row is visited by one thread, once.
+                self.set.rms_norm(&x[row * weight.len()..][..weight.len()], weight, eps, unsafe { out.row(row) });
+            }
+        });
     }
 
     /// `silu(gate) * up` of each row (`cols` each), as the matrices `for_` want it.

@@ -73,10 +73,10 @@ impl Mixer {
         self.monarch.is_some()
     }
 
-    /// Bytes of the weights.
-    pub fn bytes(&self) -> usize {
+    /// Bytes of the weights that `positions` positions need.
+    pub fn bytes(&self, positions: usize) -> usize {
         let monarch = self.monarch.as_ref().map_or(0, |m| 2 * m.heads.len() * MONARCH_VALUES + m.gain.len());
-        self.kernel.as_ref().len() + monarch * size_of::<f32>()
+        (self.lags.min(positions) * self.channels + monarch) * size_of::<f32>()
     }
 
     pub(crate) fn kernel(&self, strip: usize) -> *const f32 {

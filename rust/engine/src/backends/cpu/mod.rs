@@ -228,7 +228,8 @@ impl Backend for Cpu {
         x: &mut Buffer,
     ) -> Result<()> {
         self.machine.mix(mixer, &pass.segments, input.values(), window, x.values_mut());
-        let bytes = mixer.bytes() as u64 + pass.bytes(window.shape().page_bytes());
+        let longest = pass.segments.iter().map(|segment| segment.start + segment.rows).max().unwrap_or_default();
+        let bytes = mixer.bytes(longest) as u64 + pass.bytes(window.shape().page_bytes());
         self.clock.lap_with(Operation::Mixing, Work { multiply_adds: 0, bytes });
         Ok(())
     }
