@@ -19,6 +19,9 @@ from synapse_engine.cli.output import json_option, note, print_json, print_table
 if TYPE_CHECKING:
     from synapse_engine.cli.account import Account
 
+# Tokens of a prompt, where the context has room for them and an answer.
+USUAL_PROMPT = 512
+
 
 @click.command()
 @click.argument("model", required=False)
@@ -27,8 +30,7 @@ if TYPE_CHECKING:
     "prompts",
     type=Number(int, 1),
     multiple=True,
-    default=(512,),
-    show_default=True,
+    show_default="512, or half of a shorter context",
     help="Prompt length in tokens; may be given several times.",
 )
 @click.option("--tokens", type=Number(int, 2), default=128, show_default=True, help="Tokens to generate.")
@@ -79,7 +81,11 @@ def command(
         return
     chosen = choose(model, offline=offline)
     note(f"loading {chosen.name} ...")
-    cases = [Case(prompt, tokens, count) for count in streams for prompt in prompts]
+
+    def cases(context_length: int) -> list[Case]:
+        lengths = prompts or (min(USUAL_PROMPT, context_length // 2),)
+        return [Case(prompt, min(tokens, context_length // 2), count) for count in streams for prompt in lengths]
+
     info, results = measure(chosen, options, cases, rounds, note)
     roofs = reduce(Roofs.best, [result.roofs for result in results])
     record = {"model": chosen.name, "info": info, "roofs": asdict(roofs), "results": [_record(r) for r in results]}

@@ -72,13 +72,17 @@ class Result:
 
 
 def measure(
-    chosen: Chosen, load: LoadOptions, cases: list[Case], rounds: int, tell: Callable[[str], None]
+    chosen: Chosen, load: LoadOptions, plan: Callable[[int], list[Case]], rounds: int, tell: Callable[[str], None]
 ) -> tuple[dict[str, Any], list[Result]]:
-    """Loads the model, runs one small request to warm up, then the cases in turn, round by round."""
+    """Loads the model, runs one small request to warm up, then the cases in turn, round by round.
+
+    ``plan`` gets the length of the context and says which cases.
+    """
     # Drafts would measure how the answers happen to repeat themselves.
     alone = {"prefix_cache": False, "speculation": "off"}
     engine = _engine.Engine(str(chosen.path), **{**load.engine_arguments(chosen.quant), **alone})
     try:
+        cases = plan(engine.info()["context_length"])
         words = random.Random(0)  # noqa: S311 - the same prompts each time
         _round(engine, Case(16, 4, 1), words)
         found: list[list[Round]] = [[] for _ in cases]
