@@ -122,6 +122,18 @@ def test_error_screens(
     check_screen(name, run(*arguments), folder=str(tmp_path))
 
 
+@pytest.mark.parametrize("command", [["show", "lying/here"], ["up", "lying/here"], ["run", "lying/here", "Hello"]])
+def test_a_folder_named_as_if_it_were_a_model(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "lying" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "'lying/here' is not installed" in result.stderr
+    assert "write ./lying/here" in result.stderr
+
+
 def test_rm_asks(tiny: Path) -> None:
     refused = run("rm", "tiny", stdin="n\n")
     assert refused.exit_code == 130

@@ -7,6 +7,7 @@ import numpy as np
 import organelle_sources as sources
 import pytest
 import torch
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jld2_writer import Jld2Writer
 
 from synapse_engine import Engine
@@ -57,6 +58,21 @@ def test_the_engine_gives_the_sources_probabilities(tmp_path: Path, name: str) -
     assert len(found) == 20
     assert [choice.id for choice in first.top] == list(np.argsort(-wanted)[:20])
     assert np.abs(found - np.sort(wanted)[::-1][:20]).max() <= 1e-5 * np.abs(last).max()
+
+
+def test_what_is_said_is_continued(tmp_path: Path) -> None:
+    """By the chat template, which `transformers` understands, too."""
+    sources.write_bpe(tmp_path)
+    source, _ = SOURCES["SymbioSLM"](tmp_path)
+    target = convert(ConvertRequest(source, tmp_path / "model")).target
+    said = [("user", "in the"), ("assistant", "thin"), ("user", "tin, then")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    with Engine(target, quant="none") as engine:
+        answer = engine.chat(messages, max_tokens=5, temperature=0)
+        continued = engine.generate("in the thin tin, then", max_tokens=5, temperature=0)
+    assert (answer.text, answer.usage.prompt_tokens) == (continued.text, continued.usage.prompt_tokens)
+    template = ImmutableSandboxedEnvironment().from_string((target / "chat_template.jinja").read_text())
+    assert template.render(messages=messages, add_generation_prompt=True) == "in the thin tin, then"
 
 
 def test_the_engine_reads_a_vocabulary_of_characters(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from synapse_engine.train.run_folder import RunFolder
 from synapse_engine.train.symbio import SymbioModel
 from synapse_engine.train.symbio_config import SymbioConfig
 
-SHAPE = ["--width", "16", "--layers", "2", "--ffn", "24", "--window", "16", "--vocab-size", "300"]
-SHORT = ["--steps", "20", "--batch-size", "8", "--eval-every", "10"]
+SHAPE = ["--width", "16", "--layers", "2", "--ffn", "24", "--window", "256", "--vocab-size", "300"]
+SHORT = ["--steps", "20", "--batch-size", "4", "--eval-every", "10", "--threads", "1"]
 
 
 def run(*arguments: object) -> Result:
@@ -58,13 +58,15 @@ def test_from_text_to_a_model_folder(data: Path, tmp_path: Path) -> None:
     assert "control loses" in card
     assert (target / "tokenizer.json").read_bytes() == (symbio / "tokenizer.json").read_bytes()
 
-    again = run("export", symbio, target, "--data", data)
+    again = run("export", symbio, target, "--data", tmp_path / "not read")
     assert (again.exit_code, "exists" in again.stderr) == (1, True)
+    assert run("export", symbio, target, "--data", data, "--force").exit_code == 0
+    assert json.loads((target / "config.json").read_text())["dtype"] == "float32"
 
 
 def test_a_terminated_run_goes_on(data: Path, tmp_path: Path) -> None:
     """SIGTERM in the middle; then the same command ends where an undisturbed run ends."""
-    command = ["train", "symbio", "--data", data, *SHAPE, "--steps", "120", "--batch-size", "8", "--out"]
+    command = ["train", "symbio", "--data", data, *SHAPE, "--steps", "60", "--batch-size", "4", "--threads", "1", "--out"]
     script = "import sys; from synapse_engine.cli import main; sys.argv[0] = 'synapse'; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, command), str(tmp_path / "killed")],
@@ -77,7 +79,7 @@ def test_a_terminated_run_goes_on(data: Path, tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
     assert "the same command goes on from there" in stderr
     stopped = RunFolder(tmp_path / "killed").load(tmp_path / "killed" / "checkpoint.pt")["step"]
-    assert 10 <= stopped < 120
+    assert 10 <= stopped < 60
     for name in ("killed", "whole"):
         assert run(*command, tmp_path / name).exit_code == 0
     states = [RunFolder(tmp_path / n).load(tmp_path / n / "checkpoint.pt")["model"] for n in ("killed", "whole")]
@@ -117,8 +119,14 @@ def test_layers_of_different_organelles(data: Path, tmp_path: Path) -> None:
         (["--organelles", "nucleus"], 1, "found nucleus", ""),
         (["--organelles", "monarch"] * 3, 2, "once for each of 2 layers", "--help"),
         (["--window", "17"], 1, "square window", ""),
+        (["--window", "16"], 1, "a window of 16 with Monarch matrices; expected 256", "--help"),
+        (["--width", "24"], 1, "a width of 24 is no multiple of 16", "--help"),
+        (["--width", "32", "--monarch-heads", "4"], 1, "4 Monarch heads of 32 channels", "--help"),
+        (["--window", "3", "--organelles", "causal_conv"], 1, "shorter than the convolution, 4", "--help"),
+        (["--device", "abacus"], 1, "device 'abacus'", "--device cpu"),
+        (["--lr", "1e9"], 1, "training diverged", "lower --lr"),
         (["--donor", "nowhere"], 1, "nowhere: no tokenizer.json", "a donor is a folder"),
-        (["--accumulation", "3"], 1, "3 passes do not divide a batch of 8", ""),
+        (["--accumulation", "3"], 1, "3 passes do not divide a batch of 4", ""),
     ],
 )
 def test_what_cannot_be_trained(
@@ -135,9 +143,28 @@ def test_a_continued_run_must_be_the_same(data: Path, tmp_path: Path) -> None:
     assert run(*command).exit_code == 0
     result = run(*command, "--lr", "0.5")
     assert "options.learning_rate = 0.001, not 0.5" in result.stderr
+    assert "data.vocab_size = 300, not 301" in run(*command, "--vocab-size", "301").stderr
     data.write_text(text(2000, seed=9))
     assert "data.digest" in run(*command).stderr
     assert "no run lies here" in run("export", tmp_path, tmp_path / "y", "--data", data).stderr
+
+
+def test_a_vocabulary_of_too_little_text_is_not_kept(data: Path, tmp_path: Path) -> None:
+    little = tmp_path / "little.txt"
+    little.write_text("Hello.\n")
+    command = ["train", "symbio", "--out", tmp_path / "x", *SHAPE, *SHORT, "--data"]
+    failed = run(*command, little)
+    assert (failed.exit_code, "add text" in failed.stderr) == (1, True)
+    assert run(*command, data).exit_code == 0
+    assert json.loads((tmp_path / "x" / "run.json").read_text())["model"]["vocab_size"] > 290
+
+
+def test_a_run_that_was_stopped_at_once_is_a_model_too(data: Path, tmp_path: Path) -> None:
+    stopped = run("train", "symbio", "--data", data, "--out", tmp_path / "x", *SHAPE, *SHORT, "--minutes", "0.00001")
+    assert "stopped at step" in stopped.stderr
+    assert not (tmp_path / "x" / "best.pt").exists()
+    exported = run("export", tmp_path / "x", tmp_path / "y", "--data", data)
+    assert exported.exit_code == 0, exported.output
 
 
 def test_without_pytorch(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,13 @@ def test_each_file_gives_its_end_for_validation(folder: Path) -> None:
     assert len(splits[0].validation) == pytest.approx(0.1 * len(text(200, 1)), abs=60)
 
 
+@pytest.mark.parametrize(("written", "training"), [("a b c d e f g h i j", "a b c d e f g "), ("x" * 100, "x" * 75)])
+def test_a_text_of_one_line(tmp_path: Path, written: str, training: str) -> None:
+    (tmp_path / "line.txt").write_text(written)
+    (split,) = read_splits(tmp_path / "line.txt", 0.25)
+    assert (split.training, split.training + split.validation) == (training, written)
+
+
 def test_tokens_are_the_text(folder: Path, tmp_path: Path) -> None:
     tokenizer, tokens = prepare(folder, tmp_path / "tokenizer.json", tmp_path / "cache", 300, 0.1)
     splits = read_splits(folder, 0.1)

@@ -1,5 +1,6 @@
 """The loop: it learns, it resumes to the bit, and each option does what it says."""
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -172,6 +173,27 @@ def test_a_frozen_part_does_not_move(tmp_path: Path) -> None:
 def test_options_that_do_not_fit(given: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainOptions(**{"steps": 1} | given)
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.save(run.best, {"step": 1})
+
+    def fill(file: Path) -> None:
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        run.write(run.best, fill)
+    assert run.load(run.best) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [run.best]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_a_new_log(tmp_path: Path) -> None:
+    RunFolder(tmp_path).append({"kind": "train", "step": 2})
+    assert trainer(tmp_path).train(Until())
+    steps = [record["step"] for record in RunFolder(tmp_path).records() if record["kind"] == "train"]
+    assert steps == [2, 4, 6, 8, 10, 12]
 
 
 def test_a_log_that_a_crash_cut_off(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapse_engine.cli.output import human_size, note
@@ -11,8 +12,6 @@ from synapse_engine.store import Installed, OfflineError, PullRequest, Store, ca
 from synapse_engine.store.names import HubName, PathName, name_for_path, parse_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from synapse_engine.cli.options import LoadOptions
 
 
@@ -53,7 +52,7 @@ def _newest(store: Store) -> Installed | None:
 
 def _pulled(store: Store, model: str, offline: bool) -> Installed:
     entry = catalogue().get(model)
-    if entry is None and not isinstance(parse_name(model), HubName):
+    if entry is None and (Path(model).exists() or not isinstance(parse_name(model), HubName)):
         store.find(model)  # raises, and says what the name may have meant
     if offline and not (entry and entry.bundled):
         raise OfflineError(f"{model} is not installed, and --offline forbids to get it", f"synapse pull {model}")

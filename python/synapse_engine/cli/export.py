@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from synapse_engine.cli.output import human_size, note
+from synapse_engine.store.names import as_argument
 
 _PATH = click.Path(path_type=Path)
 
@@ -21,15 +22,16 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--against", type=_PATH, multiple=True, metavar="RUN", help="Another run on the same text to compare with."
 )
-def command(run: Path, target: Path, data: Path, dtype: str, against: tuple[Path, ...]) -> None:
+@click.option("--force", is_flag=True, help="Replace a model in TARGET.")
+def command(run: Path, target: Path, data: Path, dtype: str, against: tuple[Path, ...], force: bool) -> None:
     """Make a model folder of a training run.
 
     RUN is the --out of `synapse train`, TARGET a new folder: weights, configuration, tokenizer and a model card.
 
     \b
     Example:
-      synapse export my-run my-model --data texts
-      synapse up --model ./my-model
+      synapse export my-run ./my-model --data texts
+      synapse up ./my-model
     """
     from synapse_engine.cli.train import needs_training_packages
 
@@ -37,6 +39,6 @@ def command(run: Path, target: Path, data: Path, dtype: str, against: tuple[Path
     from synapse_engine.export.run import Request, export_run
 
     note("scoring the held-out text")
-    export_run(Request(run, target, data, dtype, against))
+    export_run(Request(run, target, data, dtype, against, force))
     size = sum(file.stat().st_size for file in target.iterdir())
-    click.echo(f"{target} is ready ({human_size(size)}); try: synapse up --model {target}")
+    click.echo(f"{target} is ready ({human_size(size)}); try: synapse up {as_argument(target)}")

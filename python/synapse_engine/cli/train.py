@@ -111,7 +111,7 @@ def _config(given: dict[str, Any]) -> SymbioConfig:
         raise click.UsageError(f"--organelles: give it once, or once for each of {given['layers']} layers")
     organelles = tuple(layers * given["layers"] if len(layers) == 1 else layers)
     attends = any("attention" in layer for layer in organelles)
-    return SymbioConfig(
+    config = SymbioConfig(
         hidden_size=given["width"],
         intermediate_size=given["ffn"] or feed_forward_size(given["width"]),
         organelles=organelles,
@@ -125,6 +125,8 @@ def _config(given: dict[str, Any]) -> SymbioConfig:
         gate_temperature=given["gate_temperature"],
         skip_scales=given["skip_scales"],
     )
+    config.check_for_engine()
+    return config
 
 
 def _options(given: dict[str, Any]) -> TrainOptions:
@@ -149,5 +151,6 @@ def _close(trainer: Trainer, data: Path, complete: bool) -> None:
         return
     result = trainer.evaluate()
     low, high = result.interval
-    click.echo(f"perplexity {result.perplexity:.2f} on held-out text (95 % between {low:.2f} and {high:.2f})")
+    known = f"95 % between {low:.2f} and {high:.2f}" if result.windows > 1 else "of one window"
+    click.echo(f"perplexity {result.perplexity:.2f} on held-out text ({known})")
     note(f"synapse export {run.folder} FOLDER --data {data}")

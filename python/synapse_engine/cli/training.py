@@ -70,9 +70,12 @@ class Display:
             self._last = record
         if self._live is not None:
             self._live.update(self._panel())
-        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES or record["step"] >= self._steps:
+        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES or self._is_last(record):
             self._told = time.monotonic()
             click.echo(self._line(), err=True)
+
+    def _is_last(self, record: dict[str, Any]) -> bool:
+        return bool(record["kind"] == "validation" and record["step"] >= self._steps)
 
     def _line(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self._facts())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from synapse_engine.base_model import CHAT_NOTE
 from synapse_engine.gates import LayerGate, mean_entropy
 
 from .shape import ModelShape
@@ -16,13 +17,13 @@ tags:
 # {title}
 
 Converted by `synapse convert` from `{source}`. The licence is that of the source.
-
+{note}
 """
 
 
 def model_card(title: str, source: str, rows: Sequence[tuple[str, str]], gates: Sequence[LayerGate]) -> str:
     """``rows`` are names and values of facts."""
-    text = _HEAD.format(title=title, source=source) + _table(("Fact", "Value"), rows)
+    text = _HEAD.format(title=title, source=source, note=CHAT_NOTE + "\n") + _table(("Fact", "Value"), rows)
     organelles = list(dict.fromkeys(name for gate in gates for name in gate.organelles))
     body = [[str(index), *_cells(gate, organelles)] for index, gate in enumerate(gates)]
     text += "\n## Gates\n\nMean weight of each organelle over a layer's channels, and the gate's entropy in nats.\n\n"
@@ -35,7 +36,7 @@ def adapter_card(title: str, source: str, adapter: Adapter, notes: Sequence[str]
         ("Parameters", f"{adapter.parameters:,}"), ("Rank", str(adapter.rank)), ("Alpha", f"{adapter.alpha:g}"),
         ("Scale", f"alpha / rank = {adapter.alpha / adapter.rank:g}"), ("Targets", ", ".join(adapter.targets)),
     ]  # fmt: skip
-    text = _HEAD.format(title=title, source=source) + _table(("Fact", "Value"), rows)
+    text = _HEAD.format(title=title, source=source, note="") + _table(("Fact", "Value"), rows)
     text += "\nThe source does not hold the model that this adapter was trained on; it is of use with that one only.\n"
     return text + "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from synapse_engine.base_model import companions
 from synapse_engine.gates import LayerGate, layer_gates, mean_entropy
 
 from .card import adapter_card, fact_rows, model_card
@@ -87,7 +88,8 @@ def _model(request: ConvertRequest, opened: Opened) -> Converted:
         write_tensors(folder / "model.safetensors", tensors, request.dtype)
         write_json(folder / "config.json", {**_config(shape, layout), "dtype": request.dtype, "source": source})
         write_text(folder / "tokenizer.json", dump(tokenizer))
-        write_json(folder / "tokenizer_config.json", _tokenizer_config(shape))
+        for name, text in companions(shape.context).items():
+            write_text(folder / name, text)
         rows = fact_rows(shape, facts, gates, notes)
         write_text(folder / "README.md", model_card(request.target.name, opened.path.name, rows, gates))
     return Converted(request.target, "model", shape.parameters(), facts, gates, notes)
@@ -163,14 +165,6 @@ def _config(shape: ModelShape, layout: str | None) -> dict[str, Any]:
     if shape.donor_hidden_size:
         config["donor_hidden_size"] = shape.donor_hidden_size
     return config
-
-
-def _tokenizer_config(shape: ModelShape) -> dict[str, Any]:
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": shape.context,
-        "clean_up_tokenization_spaces": False,
-    }
 
 
 def _alpha(opened: Opened) -> tuple[float | None, str | None]:

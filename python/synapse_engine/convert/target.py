@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .errors import MismatchError, TargetError
 
@@ -57,8 +57,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], dtype: str) -> 
     for name, array in converted.items():
         if not np.isfinite(array).all():
             raise MismatchError(f"tensor `{name}` has numbers that float16 cannot hold", "convert with --dtype float32")
-    save_file(converted, path, {"format": "pt"})
-    _flush(path)
+    write_bytes(path, save(converted, {"format": "pt"}))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -68,10 +67,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8."""
-    path.write_text(text, encoding="utf-8")
-    _flush(path)
+    write_bytes(path, text.encode("utf-8"))
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
+def write_bytes(path: Path, content: bytes) -> None:
+    """On the disk when it returns."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synapse_engine.base_model import CHAT_NOTE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synapse_engine.train.comparison import Compared
+    from synapse_engine.train.evaluate import Score
     from synapse_engine.train.symbio_config import SymbioConfig
 
 
@@ -44,7 +47,7 @@ pipeline_tag: text-generation
 # {facts.name}
 
 A language model of {facts.config.parameters():,} parameters, trained with `synapse train symbio`.
-It continues English text; it has not been taught to answer or to follow instructions.
+It continues text like that which it read. {CHAT_NOTE}
 """
 
 
@@ -84,7 +87,7 @@ def _scores(facts: Facts) -> str:
             compared.name,
             f"{compared.parameters:,}",
             f"{compared.score.perplexity:.2f}",
-            f"{compared.score.interval[0]:.2f} to {compared.score.interval[1]:.2f}",
+            _interval(compared.score),
             f"{compared.bits_per_byte:.3f}",
         )
         for compared in facts.scores
@@ -101,6 +104,11 @@ def _scores(facts: Facts) -> str:
                 f"(95 %: {low:+.4f} to {high:+.4f}).\n"
             )
     return text
+
+
+def _interval(score: Score) -> str:
+    low, high = score.interval
+    return f"{low:.2f} to {high:.2f}" if score.windows > 1 else "unknown"
 
 
 def _sources(sources: Sequence[dict[str, Any]]) -> str:

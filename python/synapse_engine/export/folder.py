@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
+from synapse_engine.base_model import companions
+from synapse_engine.convert.target import new_folder, write_bytes, write_json, write_text
 from synapse_engine.train.errors import CheckpointError, ConfigError
 from synapse_engine.train.symbio import SymbioModel
 from synapse_engine.train.symbio_config import SymbioConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -32,26 +32,20 @@ def write_model(
     dtype: str = "float32",
     source: Mapping[str, Any] | None = None,
     extra: Mapping[str, bytes] | None = None,
+    *,
+    force: bool = False,
 ) -> None:
-    """Writes a new folder, whole or not at all. ``source`` goes into config.json, ``extra`` are further files."""
-    if target.exists():
-        raise ConfigError(f"{target} exists", "name another folder, or remove this one")
+    """Writes a folder, whole or not at all. ``source`` goes into config.json, ``extra`` are further files."""
     tensors = {name: _converted(name, tensor, dtype) for name, tensor in state.items()}
     record = config.to_json() | {"dtype": dtype} | ({"source": dict(source)} if source else {})
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
-        _write_json(fresh / "config.json", record)
-        (fresh / "tokenizer.json").write_bytes(tokenizer)
-        _write_json(fresh / "tokenizer_config.json", _tokenizer_config(config.max_position_embeddings))
+    with new_folder(target, force=force) as folder:
+        write_bytes(folder / "model.safetensors", save(tensors, {"format": "pt"}))
+        write_json(folder / "config.json", record)
+        write_bytes(folder / "tokenizer.json", tokenizer)
+        for name, text in companions(config.max_position_embeddings).items():
+            write_text(folder / name, text)
         for name, content in (extra or {}).items():
-            (fresh / name).write_bytes(content)
-        _make_readable(fresh)
-        fresh.replace(target)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+            write_bytes(folder / name, content)
 
 
 def read_model(folder: Path) -> tuple[SymbioModel, Tokenizer]:
@@ -69,13 +63,6 @@ def read_model(folder: Path) -> tuple[SymbioModel, Tokenizer]:
     return model.eval(), tokenizer
 
 
-def _make_readable(folder: Path) -> None:
-    # Temporary folders, and the files of safetensors, are for their owner only.
-    folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-
-
 def _converted(name: str, tensor: Tensor, dtype: str) -> Tensor:
     converted = tensor.detach().to(TYPES[dtype]).contiguous().clone()
     if not torch.isfinite(converted).all():
@@ -83,15 +70,3 @@ def _converted(name: str, tensor: Tensor, dtype: str) -> Tensor:
             raise ConfigError(f"tensor `{name}` has numbers that {dtype} cannot hold", "export with --dtype float32")
         raise CheckpointError(f"tensor `{name}` has numbers that are not finite", "the run diverged; lower --lr")
     return converted
-
-
-def _tokenizer_config(window: int) -> dict[str, Any]:
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": window,
-        "clean_up_tokenization_spaces": False,
-    }
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synapse_engine.convert.target import check_target
 from synapse_engine.export.card import Facts, model_card
 from synapse_engine.export.folder import write_model
 from synapse_engine.train.comparison import best_model, compare
@@ -24,10 +25,12 @@ class Request:
     data: Path  # the text of the run; its held-out part is scored for the card
     dtype: str = "float32"
     against: tuple[Path, ...] = ()
+    force: bool = False  # replaces a model that lies in ``target``
 
 
 def export_run(request: Request) -> None:
     """Writes the best model of a run as a folder that the engine loads."""
+    check_target(request.target, force=request.force)
     run = RunFolder(request.run)
     settings = run.read_settings()
     model, step = best_model(run)
@@ -50,7 +53,14 @@ def export_run(request: Request) -> None:
     source = {"step": step, "best_val_loss": scores[0].score.loss, "tokens": facts.tokens}
     extra = {"README.md": model_card(facts).encode(), **curves}
     write_model(
-        request.target, model.config, model.state_dict(), run.tokenizer.read_bytes(), request.dtype, source, extra
+        request.target,
+        model.config,
+        model.state_dict(),
+        run.tokenizer.read_bytes(),
+        request.dtype,
+        source,
+        extra,
+        force=request.force,
     )
 
 

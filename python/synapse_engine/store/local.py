@@ -11,7 +11,7 @@ from .digest import sha256_of
 from .errors import DamagedError, UnknownModelError
 from .lock import locked, locked_if_free
 from .manifest import MANIFEST_FILE, FileRecord, Manifest, read_manifest
-from .names import PathName, folder_name, parse_name
+from .names import PathName, as_argument, folder_name, parse_name
 from .paths import home
 from .progress import Progress
 
@@ -145,6 +145,8 @@ class Store:
         return self.root / ".locks" / folder
 
     def _hint_for(self, name: str) -> str:
+        if Path(name).exists():
+            return f"for the one that lies here, write {as_argument(Path(name))}"
         if catalogue().get(name) or "/" in name:
             return f"get it with: synapse pull {name}"
         near = catalogue().similar(name) or [model.name for model in self.installed()]

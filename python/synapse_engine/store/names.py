@@ -92,6 +92,12 @@ def name_for_path(path: Path) -> str:
     return slug
 
 
+def as_argument(path: Path) -> str:
+    """How a command must be given the path, so that it does not take it for the name of a model."""
+    text = str(path)
+    return text if _LOOKS_LIKE_PATH.match(text) or text.lower().endswith(MODEL_SUFFIXES) else f"./{text}"
+
+
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()

@@ -36,8 +36,8 @@ class Compared:
 
 
 def best_model(run: RunFolder) -> tuple[SymbioModel, int]:
-    """The model with the lowest validation loss of a run, and its step."""
-    state = run.load(run.best)
+    """The model with the lowest validation loss of a run, or the last one if none was validated yet, and its step."""
+    state = run.load(run.best if run.best.exists() else run.checkpoint)
     model = SymbioModel(SymbioConfig.from_json(run.read_settings()["model"]))
     model.load_state_dict(state["model"])
     return model.eval(), state["step"]

@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from synapse_engine.train.errors import DataError
+from synapse_engine.train.run_folder import RunFolder
 from synapse_engine.train.tokenizer import learn_tokenizer
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def _read(file: Path) -> str:
 
 
 def _split(text: str, validation_share: float) -> Split:
-    # Cut at the end of a line, so that no sentence stands on both sides.
-    cut = text.rfind("\n", 0, int(len(text) * (1 - validation_share))) + 1
+    # Cut at the end of a line, so that no sentence stands on both sides; text that is one line, between words.
+    end = int(len(text) * (1 - validation_share))
+    cut = text.rfind("\n", 0, end) + 1 or text.rfind(" ", 0, end) + 1 or end
     return Split(text[:cut], text[cut:])
 
 
@@ -72,23 +74,23 @@ def prepare(
     """Learns the vocabulary from the training part unless ``tokenizer_file`` exists, and encodes both parts once."""
     splits = read_splits(data, validation_share)
     if not tokenizer_file.exists():
-        learn_tokenizer((line for split in splits for line in _batches(split.training)), vocab_size).save(
-            str(tokenizer_file)
-        )
+        learned = learn_tokenizer((line for split in splits for line in _batches(split.training)), vocab_size)
+        RunFolder.write(tokenizer_file, lambda file: learned.save(str(file)))
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     digest = _digest(splits, tokenizer)
     cached = cache / f"tokens-{digest}.npz"
     if not cached.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        fresh = cached.with_suffix(".tmp.npz")
-        np.savez(
-            fresh,
-            training=_encode(tokenizer, [split.training for split in splits]),
-            validation=_encode(tokenizer, [split.validation for split in splits]),
-        )
-        fresh.replace(cached)
+        training = _encode(tokenizer, [split.training for split in splits])
+        validation = _encode(tokenizer, [split.validation for split in splits])
+        RunFolder.write(cached, lambda file: _save(file, training, validation))
     with np.load(cached) as arrays:
         return tokenizer, Tokens(arrays["training"], arrays["validation"], digest)
+
+
+def _save(file: Path, training: NDArray[np.uint16], validation: NDArray[np.uint16]) -> None:
+    with file.open("wb") as opened:  # a path would get a suffix
+        np.savez(opened, training=training, validation=validation)
 
 
 def _digest(splits: list[Split], tokenizer: Tokenizer) -> str:
@@ -117,7 +119,10 @@ class Windows:
     def __init__(self, tokens: NDArray[np.uint16], length: int, seed: int, what: str) -> None:
         self.count = len(tokens) // (length + 1)
         if self.count == 0:
-            raise DataError(f"the {what} text has {len(tokens)} tokens, one window needs {length + 1}", "add text")
+            raise DataError(
+                f"the {what} text has {len(tokens)} tokens, one window needs {length + 1}",
+                "add text; the last 2 % of each file are held out for validation",
+            )
         self._rows = tokens[: self.count * (length + 1)].reshape(self.count, length + 1)
         self._seed = seed
         self._epoch, self._order = -1, np.arange(self.count)

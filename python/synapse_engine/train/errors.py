@@ -19,3 +19,7 @@ class DataError(TrainError):
 
 class CheckpointError(TrainError):
     """A checkpoint that is damaged or belongs to another run."""
+
+
+class DivergedError(TrainError):
+    """A loss that is not a number any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ class RunFolder:
         before = self.read_settings()
         for part, wanted in settings.items():
             for name, value in wanted.items():
-                found = before.get(part, {}).get(name)
+                found = before.get(part, {}).get(name, value)  # older runs wrote down less
                 if found != value:
                     raise CheckpointError(
                         f"{self.folder}: this run has {part}.{name} = {found}, not {value}",
@@ -57,7 +58,10 @@ class RunFolder:
 
     def save(self, file: Path, state: dict[str, Any]) -> None:
         """Writes tensors and plain values."""
-        self.write(file, lambda fresh: torch.save(state, fresh))
+        # Through memory, as PyTorch's own writer does not say that a disk is full.
+        content = io.BytesIO()
+        torch.save(state, content)
+        self.write(file, lambda fresh: fresh.write_bytes(content.getbuffer()))
 
     def load(self, file: Path) -> dict[str, Any]:
         """Reads what ``save`` wrote; nothing in the file is ever executed."""
@@ -73,10 +77,13 @@ class RunFolder:
     def write(file: Path, writer: Callable[[Path], object]) -> None:
         """Writes beside the place, then moves; a crash leaves the old file."""
         fresh = file.with_name(file.name + ".new")
-        writer(fresh)
-        with fresh.open("rb") as written:
-            os.fsync(written.fileno())
-        fresh.replace(file)
+        try:
+            writer(fresh)
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The log, line by line; a line that a crash cut off ends it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from synapse_engine.train.dataset import Windows, prepare
 from synapse_engine.train.donor import install_donor, read_donor
+from synapse_engine.train.errors import ConfigError
 from synapse_engine.train.run_folder import RunFolder
 from synapse_engine.train.symbio import SymbioModel
 from synapse_engine.train.trainer import Trainer
@@ -36,7 +37,10 @@ class Plan:
 def start(plan: Plan) -> Trainer:
     """Everything up to the first step. A run that lies in ``plan.out`` goes on if the plan is the same."""
     run = RunFolder(plan.out)
+    device = _device(plan.device)
     run.folder.mkdir(parents=True, exist_ok=True)
+    if not run.settings.exists():
+        run.tokenizer.unlink(missing_ok=True)  # of an attempt that found too little text
     donor = read_donor(plan.donor) if plan.donor else None
     if donor is not None and not run.tokenizer.exists():
         run.write(run.tokenizer, lambda file: file.write_bytes(donor.tokenizer))
@@ -51,13 +55,18 @@ def start(plan: Plan) -> Trainer:
     validation = Windows(tokens.validation, window, options.seed, "validation")
     if plan.epochs is not None:
         options = replace(options, steps=max(1, round(plan.epochs * training.count / options.batch_size)))
-    run.begin(_settings(config, options, tokens.digest))
+    data = {"digest": tokens.digest, "vocab_size": plan.config.vocab_size}
+    run.begin({"model": config.to_json(), "options": options.decisive(), "data": data})
     torch.manual_seed(options.seed)
     model = SymbioModel(config)
     if donor is not None:
         install_donor(model, donor)
-    return Trainer(model.to(plan.device), options, training, validation, run)
+    return Trainer(model.to(device), options, training, validation, run)
 
 
-def _settings(config: SymbioConfig, options: TrainOptions, digest: str) -> dict[str, Any]:
-    return {"model": config.to_json(), "options": options.decisive(), "data": {"digest": digest}}
+def _device(name: str) -> torch.device:
+    try:
+        return torch.zeros(1, device=name).device
+    except Exception as error:  # what PyTorch raises depends on the device
+        message = str(error).partition("\n")[0]
+        raise ConfigError(f"device {name!r}: {message}", "--device cpu works everywhere") from error

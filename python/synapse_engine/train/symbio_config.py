@@ -60,6 +60,22 @@ class SymbioConfig:
         if "attention" in layer and not (self.num_attention_heads and self.head_dim and self.head_dim % 2 == 0):
             raise ConfigError("attention needs a number of heads and an even head size")
 
+    def check_for_engine(self) -> None:
+        """Raises ConfigError for a shape that PyTorch can train but the engine cannot run."""
+        width, window = self.hidden_size, self.max_position_embeddings
+        named = {name for layer in self.organelles for name in layer}
+        found = None
+        if width % 16:
+            found = f"a width of {width} is no multiple of 16"
+        elif "monarch" in named and window != 256:
+            found = f"a window of {window} with Monarch matrices; expected 256"
+        elif "monarch" in named and width % (16 * self.monarch_heads):
+            found = f"{self.monarch_heads} Monarch heads of {width} channels; expected multiples of 16 for each"
+        elif "causal_conv" in named and window < self.conv_kernel_size:
+            found = f"a window of {window} is shorter than the convolution, {self.conv_kernel_size}"
+        if found:
+            raise ConfigError(f"{found}: the engine does not run such a model", "synapse train symbio --help")
+
     @property
     def num_hidden_layers(self) -> int:
         """Blocks in the model."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch.nn import functional
 
+from synapse_engine.train.errors import DivergedError
 from synapse_engine.train.evaluate import Score, score, window_losses
 from synapse_engine.train.monitors import Monitors
 from synapse_engine.train.schedule import learning_rate, learns, phase_at
@@ -61,6 +62,7 @@ class Trainer:
         self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if options.compile else model
         if run.checkpoint.exists():
             self._resume()
+        run.forget_after(self.step)
 
     def train(self, watcher: Watcher) -> bool:
         """Runs to the last step, or until the watcher has enough; true if the run is complete."""
@@ -108,6 +110,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        _check_finite(loss, self.step)
         return _Sum(loss, gradient.item(), batch[:, 1:].numel())
 
     def _set_rate(self) -> None:
@@ -136,10 +139,13 @@ class Trainer:
 
     def _validate(self, watcher: Watcher) -> None:
         result = self.evaluate()
+        _check_finite(result.loss, self.step)
         if result.loss < self.best:
             self.best = result.loss
             self.run.save(self.run.best, {"model": self.model.state_dict(), "step": self.step, "loss": self.best})
-        self._tell(watcher, {"kind": "validation", "step": self.step, "loss": result.loss, "margin": result.margin})
+        self._tell(
+            watcher, {"kind": "validation", "step": self.step, "loss": result.loss, "margin": _known(result.margin)}
+        )
 
     def _tell(self, watcher: Watcher, record: dict[str, Any]) -> None:
         self.run.append(record)
@@ -164,7 +170,6 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.monitors.restore(state["monitors"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        self.run.forget_after(self.step)
 
     def _on_device(self, ids: Tensor) -> Tensor:
         logits: Tensor = self.model(ids.to(self.device))
@@ -177,6 +182,17 @@ class Trainer:
         if self.options.precision == "f32":
             return nullcontext()
         return torch.autocast(self.device.type, _TYPES[self.options.precision])
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss at step {step:,} is {loss}: training diverged", "lower --lr, and start again in another --out"
+        )
+
+
+def _known(margin: float) -> float | None:
+    return margin if math.isfinite(margin) else None  # JSON knows no infinity
 
 
 def build_optimizer(model: SymbioModel, options: TrainOptions) -> torch.optim.AdamW:
