@@ -66,7 +66,7 @@ def test_from_text_to_a_model_folder(data: Path, tmp_path: Path) -> None:
 
 def test_a_terminated_run_goes_on(data: Path, tmp_path: Path) -> None:
     """SIGTERM in the middle; then the same command ends where an undisturbed run ends."""
-    command = ["train", "symbio", "--data", data, *SHAPE, "--steps", "60", "--batch-size", "4", "--threads", "1", "--out"]
+    command = ["train", "symbio", "--data", data, *SHAPE, *SHORT, "--steps", "60", "--out"]
     script = "import sys; from synapse_engine.cli import main; sys.argv[0] = 'synapse'; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, command), str(tmp_path / "killed")],
