@@ -55,7 +55,7 @@ def test_from_text_to_a_model_folder(data: Path, tmp_path: Path) -> None:
     SymbioModel(config).load_state_dict(stored)
     card = (target / "README.md").read_text()
     assert f"{config.parameters():,} parameters" in card
-    assert "control loses" in card
+    assert "the loss of control is" in card
     assert (target / "tokenizer.json").read_bytes() == (symbio / "tokenizer.json").read_bytes()
 
     again = run("export", symbio, target, "--data", tmp_path / "not read")

@@ -100,8 +100,8 @@ def _scores(facts: Facts) -> str:
         if gap is not None:
             low, high = gap.loss - gap.margin, gap.loss + gap.margin
             text += (
-                f"\nWindow by window, {other.name} loses {gap.loss:+.4f} nats per token against {facts.scores[0].name} "
-                f"(95 %: {low:+.4f} to {high:+.4f}).\n"
+                f"\nWindow by window, the loss of {other.name} is {gap.loss:+.4f} nats per token from that of "
+                f"{facts.scores[0].name} (95 %: {low:+.4f} to {high:+.4f}).\n"
             )
     return text
 
