@@ -16,6 +16,7 @@ COMMANDS = {
     "ls": "List the models on this machine.",
     "show": "Show what a model is made of.",
     "convert": "Turn a checkpoint of the organelle family into a model.",
+    "merge": "Merge adapters and fine-tuned models into one model.",
     "rm": "Remove models from this machine.",
     "verify": "Check every byte of models against their digests.",
     "up": "Serve a model on an OpenAI-compatible API.",

@@ -23,11 +23,11 @@ Converted by `synapse convert` from `{source}`. The licence is that of the sourc
 
 def model_card(title: str, source: str, rows: Sequence[tuple[str, str]], gates: Sequence[LayerGate]) -> str:
     """``rows`` are names and values of facts."""
-    text = _HEAD.format(title=title, source=source, note=CHAT_NOTE + "\n") + _table(("Fact", "Value"), rows)
+    text = _HEAD.format(title=title, source=source, note=CHAT_NOTE + "\n") + table(("Fact", "Value"), rows)
     organelles = list(dict.fromkeys(name for gate in gates for name in gate.organelles))
     body = [[str(index), *_cells(gate, organelles)] for index, gate in enumerate(gates)]
     text += "\n## Gates\n\nMean weight of each organelle over a layer's channels, and the gate's entropy in nats.\n\n"
-    return text + _table(("Layer", *organelles, "Entropy"), body)
+    return text + table(("Layer", *organelles, "Entropy"), body)
 
 
 def adapter_card(title: str, source: str, adapter: Adapter, notes: Sequence[str]) -> str:
@@ -36,7 +36,7 @@ def adapter_card(title: str, source: str, adapter: Adapter, notes: Sequence[str]
         ("Parameters", f"{adapter.parameters:,}"), ("Rank", str(adapter.rank)), ("Alpha", f"{adapter.alpha:g}"),
         ("Scale", f"alpha / rank = {adapter.alpha / adapter.rank:g}"), ("Targets", ", ".join(adapter.targets)),
     ]  # fmt: skip
-    text = _HEAD.format(title=title, source=source, note="") + _table(("Fact", "Value"), rows)
+    text = _HEAD.format(title=title, source=source, note="") + table(("Fact", "Value"), rows)
     text += "\nThe source does not hold the model that this adapter was trained on; it is of use with that one only.\n"
     return text + "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
 
@@ -73,7 +73,8 @@ def _shown(value: object) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown; cells may hold anything."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
 

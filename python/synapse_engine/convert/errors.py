@@ -1,8 +1,8 @@
-"""What can go wrong when a checkpoint is converted. Each error says what happened; ``hint`` says what to do next."""
+"""What can go wrong when checkpoints are converted or merged. Each error says what happened, ``hint`` what to do."""
 
 
 class ConvertError(Exception):
-    """Base class of everything a conversion raises on purpose."""
+    """Base class of everything a conversion or a merge raises on purpose."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         # Names come from files: what a terminal would obey, or could not print, is written out.
@@ -23,7 +23,7 @@ class MismatchError(ConvertError):
 
 
 class MissingFileError(ConvertError):
-    """A file that the conversion needs and did not find."""
+    """A file that is needed and was not found."""
 
 
 class TargetError(ConvertError):

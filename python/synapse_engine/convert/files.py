@@ -21,7 +21,7 @@ def read_bytes(path: Path, most: int = LARGEST_CHECKPOINT) -> bytes:
             f"{path.name} has {size} bytes; the reader takes at most {most}", "no checkpoint of this family is so large"
         )
     with path.open("rb") as file:
-        return file.read(most)
+        return file.read(size)
 
 
 def read_text(path: Path) -> str:
