@@ -59,6 +59,17 @@ def test_a_server_is_listed_while_it_runs() -> None:
     assert running() == []
 
 
+def test_a_server_runs_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SYNAPSE_HOME", str(tmp_path / "file" / "home"))
+    with registered("127.0.0.1", 7001, ["tiny"], auth=False) as run:
+        assert run.models == ("tiny",)
+        assert running() == []
+    assert "synapse ps and synapse stop will not find this server" in capsys.readouterr().err
+
+
 def test_ps_shows_it(server: "subprocess.Popen[str]") -> None:
     listed = CliRunner().invoke(synapse, ["ps"]).stdout.splitlines()
     assert listed[0].split() == ["MODEL", "URL", "KEY", "UP", "PID"]

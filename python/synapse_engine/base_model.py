@@ -5,12 +5,6 @@ import json
 CHAT_TEMPLATE = "{{ messages | map(attribute='content') | join(' ') }}"
 """Jinja. Such a model has learned no roles, so that all it can be given is the text of the messages."""
 
-CHAT_NOTE = (
-    "It has not been taught to converse: its chat template joins the messages with spaces, "
-    "so that it continues what is written, in any client."
-)
-"""What a model card says about the template."""
-
 
 def companions(window: int) -> dict[str, str]:
     """Names and contents of the files that every such folder has; ``window`` is the longest input in tokens."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from synapse_engine.cli import processes
+from synapse_engine.cli.output import note
 from synapse_engine.store.paths import home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,23 @@ def registered(host: str, port: int, models: Sequence[str], *, auth: bool) -> It
     born = processes.identity(pid) or ""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     run = Run(pid, born, host, port, models[0], started, auth, tuple(models[1:]))
-    folder = home().runs
-    folder.mkdir(parents=True, exist_ok=True)
-    path, fresh = folder / f"{pid}.json", folder / f".{pid}.new"
-    fresh.write_text(json.dumps(asdict(run)) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    path = home().runs / f"{pid}.json"
+    try:
+        _write(run, path)
+    except OSError as error:  # a disk that is full or may not be written is no reason not to serve
+        note(f"synapse ps and synapse stop will not find this server: {path}: {error.strerror}")
     try:
         yield run
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
+
+
+def _write(run: Run, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.stem}.new")
+    fresh.write_text(json.dumps(asdict(run)) + "\n", encoding="utf-8")
+    fresh.replace(path)
 
 
 def _alive() -> Iterator[Run]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from synapse_engine.base_model import CHAT_NOTE
 from synapse_engine.gates import LayerGate, mean_entropy
+from synapse_engine.model_card import CHAT_NOTE, table
 
 from .shape import ModelShape
 from .sources.lora import Adapter
@@ -71,14 +71,3 @@ def _cells(gate: LayerGate, organelles: Sequence[str]) -> list[str]:
 
 def _shown(value: object) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown; cells may hold anything."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Facts come from a file that may hold anything."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from synapse_engine.base_model import CHAT_NOTE
+from synapse_engine.model_card import CHAT_NOTE, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def _shape(config: SymbioConfig) -> str:
     ]
     if any("monarch" in names for names in config.organelles):
         rows.append(("Monarch", f"{config.monarch_heads} head(s), layout {config.monarch_layout}"))
-    return "## Shape\n\n" + _table(("", ""), rows)
+    return "## Shape\n\n" + table(("", ""), rows)
 
 
 def _recipe(facts: Facts) -> str:
@@ -78,7 +78,7 @@ def _recipe(facts: Facts) -> str:
         ("Seed", str(options["seed"])),
     ]
     picture = "\n![Loss, gate entropy and synchrony over the steps](curves.png)\n" if facts.curves else ""
-    return "## Recipe\n\n" + _table(("", ""), rows) + picture
+    return "## Recipe\n\n" + table(("", ""), rows) + picture
 
 
 def _scores(facts: Facts) -> str:
@@ -94,7 +94,7 @@ def _scores(facts: Facts) -> str:
     ]
     first = facts.scores[0].score
     text = f"## Held-out text\n\n{first.windows:,} windows that training never saw, the same for every row.\n\n"
-    text += _table(("Model", "Parameters", "Perplexity per token", "95 %", "Bits per byte"), rows)
+    text += table(("Model", "Parameters", "Perplexity per token", "95 %", "Bits per byte"), rows)
     for other in facts.scores[1:]:
         gap = other.difference
         if gap is not None:
@@ -115,9 +115,4 @@ def _sources(sources: Sequence[dict[str, Any]]) -> str:
     rows = [
         (s["title"], f"{s['bytes'] / 1e6:.2f} MB", s["licence"], f"`{s['package']}` {s['version']}") for s in sources
     ]
-    return "## Data\n\n" + _table(("Text", "Size", "Licence", "Debian package"), rows)
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "## Data\n\n" + table(("Text", "Size", "Licence", "Debian package"), rows)

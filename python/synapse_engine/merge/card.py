@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from synapse_engine.convert.card import table
+from synapse_engine.model_card import table
 
 if TYPE_CHECKING:
     from .merging import Merged
