@@ -66,7 +66,8 @@ def test_from_text_to_a_model_folder(data: Path, tmp_path: Path) -> None:
 
 def test_a_terminated_run_goes_on(data: Path, tmp_path: Path) -> None:
     """SIGTERM in the middle; then the same command ends where an undisturbed run ends."""
-    command = ["train", "symbio", "--data", data, *SHAPE, *SHORT, "--steps", "60", "--out"]
+    small = ["--window", "16", "--organelles", "causal_conv,long_conv"]
+    command = ["train", "symbio", "--data", data, *SHAPE, *SHORT, *small, "--steps", "120", "--out"]
     script = "import sys; from synapse_engine.cli import main; sys.argv[0] = 'synapse'; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, command), str(tmp_path / "killed")],
@@ -79,7 +80,7 @@ def test_a_terminated_run_goes_on(data: Path, tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
     assert "the same command goes on from there" in stderr
     stopped = RunFolder(tmp_path / "killed").load(tmp_path / "killed" / "checkpoint.pt")["step"]
-    assert 10 <= stopped < 60
+    assert 10 <= stopped < 120
     for name in ("killed", "whole"):
         assert run(*command, tmp_path / name).exit_code == 0
     states = [RunFolder(tmp_path / n).load(tmp_path / n / "checkpoint.pt")["model"] for n in ("killed", "whole")]
