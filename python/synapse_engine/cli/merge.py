@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,8 @@ def command(context: click.Context, /, base: str, as_json: bool, **options: Any)
       synapse merge ./base --with ./math --with ./sql --method linear --eval held-out.jsonl --out ./merged
       synapse up --model ./merged
     """
+    # Before NumPy is there. The products are small: on a busy machine, threads of BLAS took six times as long as one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from synapse_engine.engine import find_model
     from synapse_engine.merge import MergeRequest, merge
 
