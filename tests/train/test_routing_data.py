@@ -9,7 +9,7 @@ import pytest
 
 from synapse_engine.specialists import built_in
 from synapse_engine.train.errors import DataError
-from synapse_engine.train.routing.generate import LANGUAGES, Generator, grammar, read_real
+from synapse_engine.train.routing.generate import LANGUAGES, Generator, grammar, main, read_real
 from synapse_engine.train.routing.harvest import functions, licence_of, packages
 from synapse_engine.train.routing.requests import LABELS, NONE, Request, normalised, read_requests
 from synapse_engine.train.routing.variety import measure, near_duplicates, overlap
@@ -131,6 +131,16 @@ def test_overlap() -> None:
     found = overlap(["A b, c d e f!", "x y z", "p q r s t u v w"], ["a b c d e f", "o p q r s t u o", "x y"])
     assert found.same == ("A b, c d e f!",)
     assert found.near == ("A b, c d e f!", "p q r s t u v w")
+
+
+def test_rows_stay_apart_from_held_out_ones(
+    tmp_path: Path, sample: list[Request], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "held_out.jsonl"
+    file.write_text(sample[5].to_json() + "\n")
+    monkeypatch.setattr("sys.argv", ["generate", "--start", "3", "--count", "5", "--apart", str(file)])
+    main()
+    assert capsys.readouterr().out.splitlines() == [sample[index].to_json() for index in (3, 4, 6, 7)]
 
 
 def test_real_functions(tmp_path: Path) -> None:

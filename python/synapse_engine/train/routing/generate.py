@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from synapse_engine.specialists.reading import STARTERS
 from synapse_engine.train.routing import noise
 from synapse_engine.train.routing.grammar import Expansion, Grammar, Real, mend
-from synapse_engine.train.routing.requests import LABELS, NONE, Request
+from synapse_engine.train.routing.requests import LABELS, NONE, Request, read_requests
+from synapse_engine.train.routing.variety import HeldOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -171,10 +172,14 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="the first row")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--real", type=Path, help="pieces of real text, as `harvest` writes them")
+    parser.add_argument("--apart", type=Path, help="held-out requests; rows that are the same or near are left out")
     options = parser.parse_args()
+    held_out = HeldOut(request.text for request in read_requests(options.apart)) if options.apart else None
     generator = Generator(options.seed, grammar(read_real(options.real) if options.real else None))
     for index in range(options.start, options.start + options.count):
-        sys.stdout.write(generator.row(index).to_json() + "\n")
+        row = generator.row(index)
+        if held_out is None or (held_out.same(row.text) is None and not held_out.near(row.text)):
+            sys.stdout.write(row.to_json() + "\n")
 
 
 if __name__ == "__main__":

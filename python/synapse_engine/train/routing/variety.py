@@ -88,23 +88,37 @@ class Overlap:
     """Held-out texts of which at least half of the five-word sequences are in one text of the other set."""
 
 
+class HeldOut:
+    """Texts that others are compared with, one at a time."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = {normalised(text): text for text in texts}
+        self._sizes = {text: len(set(grams(text.split(), 5))) for text in self._texts}
+        self._where: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+        for text in self._texts:
+            for gram in grams(text.split(), 5):
+                self._where[gram].add(text)
+
+    def same(self, other: str) -> str | None:
+        """The held-out text that is the same but for case and marks."""
+        return self._texts.get(normalised(other))
+
+    def near(self, other: str) -> list[str]:
+        """The held-out texts of which at least half of the five-word sequences are in this one."""
+        hits = Counter(text for gram in set(grams(words(other), 5)) for text in self._where.get(gram, ()))
+        return [self._texts[text] for text, count in hits.items() if 2 * count >= self._sizes[text]]
+
+
 def overlap(held_out: Iterable[str], others: Iterable[str]) -> Overlap:
     """Looks for every held-out text in a stream of others, which may be long."""
-    texts = {normalised(text): text for text in held_out}
-    sets = {text: set(grams(text.split(), 5)) for text in texts}
-    where: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for text, found in sets.items():
-        for gram in found:
-            where[gram].append(text)
+    apart = HeldOut(held_out)
     same: set[str] = set()
     near: set[str] = set()
     for other in others:
-        tokens = words(other)
-        if (text := " ".join(tokens)) in texts:
+        if (text := apart.same(other)) is not None:
             same.add(text)
-        hits = Counter(text for gram in set(grams(tokens, 5)) for text in where.get(gram, ()))
-        near.update(text for text, count in hits.items() if 2 * count >= len(sets[text]))
-    return Overlap(tuple(sorted(texts[text] for text in same)), tuple(sorted(texts[text] for text in near)))
+        near.update(apart.near(other))
+    return Overlap(tuple(sorted(same)), tuple(sorted(near)))
 
 
 def main() -> None:
