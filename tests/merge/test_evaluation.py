@@ -77,6 +77,9 @@ def test_the_interval_is_that_of_the_paired_differences() -> None:
     assert found.high == pytest.approx(gains.mean() + 1.96 * error, abs=0.1 * error)
     assert (found.tokens, found.pieces, found.worse) == (4000, 400, False)
     assert compare(scores(before), scores(before - gains)).worse
+    unsure = compare(scores(before), scores(before + gains - gains.mean() - 0.5 * error))
+    assert unsure.merged < unsure.base
+    assert (unsure.low < 0 < unsure.high, unsure.worse) == (True, False)
 
 
 def test_longer_pieces_count_for_more() -> None:

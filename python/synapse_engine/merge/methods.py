@@ -117,7 +117,7 @@ def disjoint_mean(deltas: Sequence[Floats]) -> Floats:
     sums: Floats = np.zeros_like(elected)
     count: Floats = np.zeros_like(elected)
     for delta in deltas:
-        agrees = (np.sign(delta) == elected) & (elected != 0)
+        agrees = np.sign(delta) == elected
         sums += np.where(agrees, delta, np.float32(0))
         count += agrees
     sums /= np.maximum(count, np.float32(1))
