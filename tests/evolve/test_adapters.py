@@ -90,6 +90,7 @@ def test_peft_format(tmp_path: Path) -> None:
     assert config["peft_type"] == "LORA"
     assert (config["r"], config["lora_alpha"], config["use_rslora"]) == (6, 12, False)
     assert config["target_modules"] == ["v", "w1"]
+    assert (tmp_path / "adapter_model.safetensors").stat().st_mode & 0o777 == 0o644
     tensors = load_file(tmp_path / "adapter_model.safetensors")
     assert len(tensors) == 2 * 2 * 2 + 2
     for name, change in factors.items():

@@ -133,7 +133,9 @@ def save_peft(folder: Path, factors: dict[str, Factors], settings: dict[str, Any
     tensors = {f"base_model.model.{name}.lora_A.weight": change.a.contiguous() for name, change in factors.items()}
     tensors |= {f"base_model.model.{name}.lora_B.weight": change.b.contiguous() for name, change in factors.items()}
     tensors |= {f"base_model.model.{name}": tensor.contiguous() for name, tensor in others.items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    weights = folder / "adapter_model.safetensors"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # safetensors leaves it to its owner only
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
