@@ -59,22 +59,47 @@ pub struct SegmentOutput {
     pub hidden: Vec<f32>,
 }
 
+/// What a model can take, and the sizes of what it gives.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Tokens in the vocabulary; the length of a logits row.
+    pub vocab_size: usize,
+    /// Length of a hidden state.
+    pub hidden_size: usize,
+    /// The most positions a sequence may have.
+    pub context_length: usize,
+    /// Whether a sequence may outgrow that: the model then sees its last tokens alone, from position 0.
+    pub slides: bool,
+    /// How many pages exist; page ids are `0..page_count`.
+    pub page_count: usize,
+}
+
 /// A model ready to run. The scheduler and the tests see models only through this.
 pub trait Model: Send {
-    /// Tokens in the vocabulary; the length of a logits row.
-    fn vocab_size(&self) -> usize;
-    /// Length of a hidden state.
-    fn hidden_size(&self) -> usize;
-    /// The most positions a sequence may have.
-    fn context_length(&self) -> usize;
-    /// Whether a sequence may outgrow [`Model::context_length`]: the model then sees its last tokens alone, from position 0.
-    fn slides(&self) -> bool {
-        false
-    }
-    /// How many KV pages exist; page ids are `0..page_count`.
-    fn page_count(&self) -> usize;
+    /// What it can take.
+    fn limits(&self) -> Limits;
     /// Runs the batch: writes its keys and values into the pages, returns one output per segment.
     fn forward(&mut self, batch: &Batch) -> crate::Result<Vec<SegmentOutput>>;
+    /// See [`Limits::vocab_size`].
+    fn vocab_size(&self) -> usize {
+        self.limits().vocab_size
+    }
+    /// See [`Limits::hidden_size`].
+    fn hidden_size(&self) -> usize {
+        self.limits().hidden_size
+    }
+    /// See [`Limits::context_length`].
+    fn context_length(&self) -> usize {
+        self.limits().context_length
+    }
+    /// See [`Limits::slides`].
+    fn slides(&self) -> bool {
+        self.limits().slides
+    }
+    /// See [`Limits::page_count`].
+    fn page_count(&self) -> usize {
+        self.limits().page_count
+    }
     /// Where its time goes, if it keeps account.
     fn clock(&self) -> Option<&Clock> {
         None

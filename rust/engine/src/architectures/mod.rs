@@ -30,7 +30,7 @@ pub use weights::{MatrixSpec, Role, VectorSpec, Weights};
 use crate::{
     Error, Result,
     backends::{Backend, KvType, MAX_HEAD_DIM},
-    batch::Model,
+    batch::{Limits, Model},
 };
 
 /// What the user decides about a model's state, as opposed to what its files say.
@@ -42,6 +42,14 @@ pub struct Settings {
     pub pages: usize,
     /// Number format of keys and values.
     pub kv_type: KvType,
+}
+
+impl Settings {
+    /// Of a model of this shape; `slides` as [`Limits::slides`].
+    fn limits(&self, config: &ModelConfig, slides: bool) -> Limits {
+        let ModelConfig { vocab_size, hidden_size, .. } = *config;
+        Limits { vocab_size, hidden_size, context_length: self.context_length, slides, page_count: self.pages }
+    }
 }
 
 /// Builds the model that a configuration describes.

@@ -9,16 +9,14 @@ use super::{
 use crate::{
     Result,
     backends::{Backend, GatedFfn, KvShape, Linear, Norm, Rope},
-    batch::{Batch, Model, SegmentOutput},
+    batch::{Batch, Limits, Model, SegmentOutput},
     clock::Clock,
 };
 
 /// A decoder-only transformer with grouped-query attention and a gated feed-forward network.
 pub struct Qwen2<B: Backend> {
     pub(super) backend: B,
-    vocab_size: usize,
-    hidden_size: usize,
-    settings: Settings,
+    limits: Limits,
     embed: Linear<B>, // model.embed_tokens (vocab, hidden); also the head if that is tied
     layers: Vec<Layer<B>>,
     output: Output<B>, // model.norm (hidden), lm_head (vocab, hidden)
@@ -48,40 +46,18 @@ impl<B: Backend> Qwen2<B> {
         let (cos, sin) = rope::tables(config, settings.context_length);
         let mut backend = build.backend;
         let rope = Rope { cos: backend.vector(cos)?, sin: backend.vector(sin)? };
+        let limits = settings.limits(config, false);
         let output = Output::new(&mut backend, (hidden, hidden, vocab), norm, None, head)?;
         let (q_width, kv_width) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let projected = Projected::new(&mut backend, q_width, kv_width)?;
         let x = backend.buffer(hidden)?;
-        Ok(Self {
-            backend,
-            vocab_size: vocab,
-            hidden_size: hidden,
-            settings,
-            embed,
-            layers,
-            output,
-            rope,
-            x,
-            projected,
-        })
+        Ok(Self { backend, limits, embed, layers, output, rope, x, projected })
     }
 }
 
 impl<B: Backend> Model for Qwen2<B> {
-    fn vocab_size(&self) -> usize {
-        self.vocab_size
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.hidden_size
-    }
-
-    fn context_length(&self) -> usize {
-        self.settings.context_length
-    }
-
-    fn page_count(&self) -> usize {
-        self.settings.pages
+    fn limits(&self) -> Limits {
+        self.limits
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Error, Result,
     backends::{Backend, GatedFfn, KvShape, LayerNorm, Linear, Norm, Rope},
-    batch::{Batch, Model, SegmentOutput},
+    batch::{Batch, Limits, Model, SegmentOutput},
     clock::{Clock, Operation},
 };
 
@@ -21,9 +21,7 @@ const JUNCTION_EPS: f32 = 1e-5;
 /// A decoder whose layers have organelles where others have attention.
 pub struct Symbio<B: Backend> {
     backend: B,
-    vocab_size: usize,
-    hidden_size: usize,
-    settings: Settings,
+    limits: Limits,
     embed: Linear<B>, // tok_emb (vocab, hidden), or donor (vocab, donor); the head as well
     junction: Option<Junction<B>>,
     layers: Vec<Layer<B>>,
@@ -90,44 +88,17 @@ impl<B: Backend> Symbio<B> {
             Some(donor) => Some(build.linear("out_proj", (donor, hidden), Role::Plain, false)?),
         };
         let mut backend = build.backend;
+        let limits = settings.limits(config, true);
         let output = Output::new(&mut backend, (hidden, embedding, vocab), norm, projection, None)?;
         let heads = config.has_attention().then(|| Heads::new(&mut backend, config, settings)).transpose()?;
         let (x, normed) = (backend.buffer(hidden)?, backend.buffer(hidden)?);
-        Ok(Self {
-            backend,
-            vocab_size: vocab,
-            hidden_size: hidden,
-            settings,
-            embed,
-            junction,
-            layers,
-            output,
-            heads,
-            x,
-            normed,
-        })
+        Ok(Self { backend, limits, embed, junction, layers, output, heads, x, normed })
     }
 }
 
 impl<B: Backend> Model for Symbio<B> {
-    fn vocab_size(&self) -> usize {
-        self.vocab_size
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.hidden_size
-    }
-
-    fn context_length(&self) -> usize {
-        self.settings.context_length
-    }
-
-    fn slides(&self) -> bool {
-        true
-    }
-
-    fn page_count(&self) -> usize {
-        self.settings.pages
+    fn limits(&self) -> Limits {
+        self.limits
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {

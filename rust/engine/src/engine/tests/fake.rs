@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Error, Result,
-    batch::{Batch, Model, PAGE_TOKENS, PageId, Segment, SegmentOutput, TokenId, Want},
+    batch::{Batch, Limits, Model, PAGE_TOKENS, PageId, Segment, SegmentOutput, TokenId, Want},
     engine::{TokenText, Vocabulary},
     stream::{Piece, StopMatcher},
 };
@@ -116,24 +116,9 @@ impl FakeModel {
 }
 
 impl Model for FakeModel {
-    fn vocab_size(&self) -> usize {
-        VOCAB
-    }
-
-    fn hidden_size(&self) -> usize {
-        HIDDEN
-    }
-
-    fn slides(&self) -> bool {
-        self.slides
-    }
-
-    fn context_length(&self) -> usize {
-        self.context_length
-    }
-
-    fn page_count(&self) -> usize {
-        self.pages.len()
+    fn limits(&self) -> Limits {
+        let (context_length, slides) = (self.context_length, self.slides);
+        Limits { vocab_size: VOCAB, hidden_size: HIDDEN, context_length, slides, page_count: self.pages.len() }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    batch::{Batch, Model, PAGE_TOKENS, SegmentOutput, TokenId},
+    batch::{Batch, Limits, Model, PAGE_TOKENS, SegmentOutput, TokenId},
     sample::SamplingOptions,
     schedule::{FinishReason, GenerateOptions, Request, RequestId},
     speculate::{DraftModel, Speculation},
@@ -260,20 +260,8 @@ fn a_draft_model_that_never_agrees_is_seldom_asked() {
 struct Through<F>(FakeModel, F);
 
 impl<F: FnMut(Result<Vec<SegmentOutput>>) -> Result<Vec<SegmentOutput>> + Send> Model for Through<F> {
-    fn vocab_size(&self) -> usize {
-        self.0.vocab_size()
-    }
-
-    fn hidden_size(&self) -> usize {
-        self.0.hidden_size()
-    }
-
-    fn context_length(&self) -> usize {
-        self.0.context_length()
-    }
-
-    fn page_count(&self) -> usize {
-        self.0.page_count()
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<SegmentOutput>> {
