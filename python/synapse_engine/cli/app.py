@@ -24,6 +24,7 @@ COMMANDS = {
     "stop": "Stop running servers.",
     "chat": "Talk with a model in the terminal.",
     "run": "Answer one prompt and exit.",
+    "specialist": "Look after what requests are routed to.",
     "train": "Train a small model on your own text.",
     "export": "Make a model folder of a training run.",
     "evolve": "Breed an adapter that tells good sentences from spoiled ones.",

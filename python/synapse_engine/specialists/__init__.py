@@ -1,5 +1,6 @@
 """Specialists: what a request can be routed to, each in a TOML file. Knows the files, not how a request is routed."""
 
+from synapse_engine.specialists.library import Library, UnknownSpecialistError
 from synapse_engine.specialists.reading import (
     Specialist,
     SpecialistError,
@@ -7,6 +8,17 @@ from synapse_engine.specialists.reading import (
     parse_specialist,
     read_folder,
     read_specialist,
+    specialist_of,
 )
 
-__all__ = ["Specialist", "SpecialistError", "built_in", "parse_specialist", "read_folder", "read_specialist"]
+__all__ = [
+    "Library",
+    "Specialist",
+    "SpecialistError",
+    "UnknownSpecialistError",
+    "built_in",
+    "parse_specialist",
+    "read_folder",
+    "read_specialist",
+    "specialist_of",
+]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if sys.version_info >= (3, 11):
@@ -17,13 +19,15 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
 # The order in which the starters are listed everywhere.
 STARTERS = ("general", "math", "code", "sql", "writing", "language", "grammar")
 MAX_FILE_BYTES = 256 * 1024
 MAX_EXAMPLES, MAX_EXAMPLE_LETTERS = 64, 4000
 MAX_DESCRIPTION_LETTERS, MAX_PROMPT_LETTERS = 1000, 32_000
+MAX_PATH_LETTERS = 4096
+# Words that stand for something else where a specialist is named.
+RESERVED = ("auto", "none", "synapse")
 _WHOLE, _ANY = "a whole number", "a number"
 # The options of a generation that make sense as a habit of a specialist, each with its least and greatest value.
 SAMPLING: dict[str, tuple[str, float, float]] = {
@@ -31,8 +35,8 @@ SAMPLING: dict[str, tuple[str, float, float]] = {
     "temperature": (_ANY, 0, 2),
     "top_k": (_WHOLE, 0, 1_000_000),
     "top_p": (_ANY, 0, 1),
-    "min_p": (_ANY, 0, 1),
-    "typical_p": (_ANY, 0, 1),
+    "min_p": (_ANY, 0, 0.999),
+    "typical_p": (_ANY, 0.001, 1),
     "repetition_penalty": (_ANY, 0.1, 10),
     "presence_penalty": (_ANY, -2, 2),
     "frequency_penalty": (_ANY, -2, 2),
@@ -41,7 +45,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 class SpecialistError(Exception):
-    """A specialist file that cannot be used; ``hint`` says what to do."""
+    """A specialist that cannot be used; ``hint`` says what to do, ``field`` names the field at fault, if one is."""
+
+    field: str | None = None
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -57,6 +63,10 @@ class Specialist:
     examples: tuple[str, ...]
     system_prompt: str = ""
     sampling: Mapping[str, float] = field(default_factory=dict)
+    adapter: Path | None = None
+    """A PEFT folder, its adapter_model.safetensors, or a GGUF file. As written, until a file's folder is known."""
+    source: Path | None = None
+    """The file it stands in; None for a starter, and for one that stands in no file."""
 
 
 @cache
@@ -83,15 +93,20 @@ def read_folder(folder: Path) -> tuple[Specialist, ...]:
 def read_specialist(file: Path) -> Specialist:
     """One file; raises ``SpecialistError`` on anything that is not a sound specialist."""
     try:
-        size = file.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise SpecialistError(f"{file}: {size} bytes; a specialist has at most {MAX_FILE_BYTES}")
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise SpecialistError(f"{file}: is no file", "name a TOML file")
+        if found.st_size > MAX_FILE_BYTES:
+            message = f"{file}: {found.st_size} bytes; a specialist has at most {MAX_FILE_BYTES}"
+            raise SpecialistError(message, "name the TOML file; an adapter lies beside it")
         text = file.read_bytes().decode("utf-8")
     except OSError as error:
         raise SpecialistError(f"{file}: {error.strerror}", "name a TOML file that you may read") from error
     except UnicodeDecodeError as error:
         raise SpecialistError(f"{file}: not UTF-8 at byte {error.start}", "save the file as UTF-8") from error
-    return parse_specialist(text, str(file))
+    specialist = parse_specialist(text, str(file))
+    adapter = specialist.adapter and file.absolute().parent / specialist.adapter.expanduser()
+    return replace(specialist, adapter=adapter, source=file)
 
 
 def parse_specialist(text: str, where: str) -> Specialist:
@@ -102,17 +117,32 @@ def parse_specialist(text: str, where: str) -> Specialist:
         raise SpecialistError(f"{where}: no TOML: {error}", 'a line is `name = "value"`') from error
     except RecursionError:
         raise SpecialistError(f"{where}: nested too deeply") from None
+    return specialist_of(fields, where)
+
+
+def specialist_of(fields: Mapping[str, Any], where: str) -> Specialist:
+    """The specialist with these fields, each of which is checked."""
     _refuse_unknown(where, "field", fields, _FIELDS)
     for name in ("name", "description", "examples"):
         if name not in fields:
             raise SpecialistError(f"{where}: the field `{name}` is missing", "specialists/README.md lists all fields")
-    return Specialist(**{name: _FIELDS[name](f"{where}: `{name}`", value) for name, value in fields.items()})
+    return Specialist(**{name: _checked(where, name, value) for name, value in fields.items()})
+
+
+def _checked(where: str, name: str, value: Any) -> Any:
+    try:
+        return _FIELDS[name](f"{where}: `{name}`", value)
+    except SpecialistError as error:
+        error.field = name
+        raise
 
 
 def _name(where: str, value: Any) -> str:
     text = _text(32)(where, value)
     if not _NAME.fullmatch(text):
         raise SpecialistError(f"{where}: {text!r} is no name", "use small letters a-z, digits, - and _, a letter first")
+    if text in RESERVED:
+        raise SpecialistError(f"{where}: {text!r} means something else", "choose another name")
     return text
 
 
@@ -151,6 +181,13 @@ def _sampling(where: str, value: Any) -> dict[str, float]:
     return {name: _number(f"{where}.{name}", number, *SAMPLING[name]) for name, number in value.items()}
 
 
+def _path(where: str, value: Any) -> Path:
+    text = _text(MAX_PATH_LETTERS)(where, value)
+    if "\0" in text:
+        raise SpecialistError(f"{where}: {text!r} is no path", "name a PEFT folder or a GGUF file")
+    return Path(text)
+
+
 def _number(where: str, value: Any, wanted: str, least: float, greatest: float) -> float:
     kinds = (int,) if wanted == _WHOLE else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
@@ -179,4 +216,5 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "examples": _examples,
     "system_prompt": _text(MAX_PROMPT_LETTERS, empty=True),
     "sampling": _sampling,
+    "adapter": _path,
 }

@@ -18,6 +18,11 @@ class Home:
         return self.data / "models"
 
     @property
+    def specialists(self) -> Path:
+        """One TOML file for each of the user's specialists, and their adapters."""
+        return self.data / "specialists"
+
+    @property
     def runs(self) -> Path:
         """One file for each running server, and their logs."""
         return self.state / "run"

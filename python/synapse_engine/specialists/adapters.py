@@ -1,0 +1,94 @@
+"""Adapters of specialists: which files make one up, and which of them an engine has loaded. Reads no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from synapse_engine.specialists.reading import SpecialistError
+from synapse_engine.store.digest import sha256_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synapse_engine.specialists.reading import Specialist
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "synapse/"
+_HINT = f"an adapter is a PEFT folder ({CONFIG} and {WEIGHTS}) or a GGUF file"
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """The files that an adapter consists of."""
+
+    path: Path
+    """What the engine opens."""
+    parts: tuple[Path, ...]
+
+    @classmethod
+    def at(cls, path: Path) -> AdapterFiles:
+        """The adapter that a specialist names; raises SpecialistError if there is none."""
+        parts = (path,) if path.suffix == ".gguf" else (_folder(path) / CONFIG, _folder(path) / WEIGHTS)
+        for part in parts:
+            if not part.is_file():
+                error = SpecialistError(f"adapter {path}: {part.name} is missing", _HINT)
+                error.field = "adapter"
+                raise error
+        return cls(path, parts)
+
+    def within(self, folder: Path) -> Path:
+        """What the engine opens when ``folder`` holds copies of the files."""
+        return folder if self.path.suffix != ".gguf" else folder / self.path.name
+
+    def digest(self) -> str:
+        """Changes with any byte."""
+        return hashlib.sha256("".join(map(sha256_of, self.parts)).encode()).hexdigest()[:16]
+
+    def state(self) -> tuple[tuple[str, int, int, int], ...]:
+        """Changes when a file is written or replaced."""
+        found = [(str(part), part.stat()) for part in self.parts]
+        return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found)
+
+
+def _folder(path: Path) -> Path:
+    return path.parent if path.name == WEIGHTS else path
+
+
+class AdapterEngine(Protocol):
+    """What is needed of an engine; see ``_engine.Engine``."""
+
+    def load_adapter(self, name: str, path: str) -> dict[str, Any]:
+        """Loads an adapter, or replaces it."""
+
+
+class Shelf:
+    """Which adapters of specialists one engine has: loaded at first use, replaced when their files changed."""
+
+    def __init__(self, engine: AdapterEngine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._loaded: dict[str, tuple[tuple[str, int, int, int], ...]] = {}
+
+    def ready(self, specialist: Specialist) -> str | None:
+        """The engine's name for the specialist's adapter, which is loaded then; None if it has none.
+
+        Raises SpecialistError if files are missing, and the engine's errors. Blocks while weights are read.
+        """
+        if specialist.adapter is None:
+            return None
+        name = PREFIX + specialist.name
+        with self._lock:
+            files = AdapterFiles.at(specialist.adapter)
+            state = files.state()
+            if self._loaded.get(name) != state:
+                self._engine.load_adapter(name, str(files.path))
+                self._loaded[name] = state
+        return name
+
+    def forget(self, name: str) -> None:
+        """The engine has this adapter no more."""
+        with self._lock:
+            self._loaded.pop(name, None)
