@@ -1,5 +1,8 @@
 //! What goes through one forward pass, and what comes out. Knows neither who asked nor how it is computed.
-use crate::clock::Clock;
+use crate::{
+    adapter::{Blend, Site},
+    clock::Clock,
+};
 
 /// A token's index in the vocabulary.
 pub type TokenId = u32;
@@ -34,6 +37,8 @@ pub struct Segment {
     pub pages: Vec<PageId>,
     /// What to return.
     pub want: Want,
+    /// What is added to the model's linear maps, if anything.
+    pub blend: Option<Blend>,
 }
 
 /// One forward pass: prefill chunks and decode rows of different sequences, mixed.
@@ -99,6 +104,10 @@ pub trait Model: Send {
     /// See [`Limits::page_count`].
     fn page_count(&self) -> usize {
         self.limits().page_count
+    }
+    /// Where adapters can add to it.
+    fn sites(&self) -> &[Site] {
+        &[]
     }
     /// Where its time goes, if it keeps account.
     fn clock(&self) -> Option<&Clock> {

@@ -23,6 +23,8 @@ pub enum Operation {
     GateUp,
     /// The product with the down projection.
     Down,
+    /// What adapters add to the products.
+    Adapters,
     /// The product that gives logits.
     Head,
     /// From logits to a token and its text.
@@ -33,7 +35,7 @@ pub enum Operation {
 
 impl Operation {
     /// All, in the order of a pass.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Draft,
         Self::Norm,
         Self::Qkv,
@@ -43,6 +45,7 @@ impl Operation {
         Self::Output,
         Self::GateUp,
         Self::Down,
+        Self::Adapters,
         Self::Head,
         Self::Sampling,
         Self::Rest,
@@ -60,6 +63,7 @@ impl Operation {
             Self::Output => "o",
             Self::GateUp => "gate_up",
             Self::Down => "down",
+            Self::Adapters => "adapters",
             Self::Head => "head",
             Self::Sampling => "sampling",
             Self::Rest => "rest",

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+mod adapters;
 mod choice;
 mod collect;
 mod drafting;
@@ -21,6 +22,7 @@ mod stats;
 mod tests;
 mod text;
 
+pub use adapters::{AdapterLimits, Adapters};
 pub use handle::EngineHandle;
 use intake::{Intake, Prepared};
 pub use job::Sink;
@@ -85,7 +87,7 @@ impl Engine {
         options.validate()?;
         let Models { model, draft: draft_model } = models.into();
         Ok(Self {
-            intake: Intake::new(model.as_ref(), vocabulary),
+            intake: Intake::new(model.as_ref(), vocabulary, Adapters::new(model.sites(), options.adapters)),
             scheduler: new_scheduler(model.as_ref(), &options),
             model,
             draft_model,
@@ -168,6 +170,11 @@ impl Engine {
     fn admit(&mut self, id: RequestId, prepared: Prepared) {
         self.jobs.insert(id, prepared.job);
         self.scheduler.submit(id, prepared.submission);
+    }
+
+    /// The adapters that requests may name.
+    pub fn adapters(&self) -> &Adapters {
+        self.intake.adapters()
     }
 
     fn lap(&self, operation: Operation) {

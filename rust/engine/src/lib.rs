@@ -1,6 +1,7 @@
 //! Synapse Engine's core: loads language models and runs them. Knows nothing of Python or HTTP.
 //!
 //! `text -> tokenize -> schedule -> architectures (on a backend) -> sample -> stream -> text`
+pub mod adapter;
 pub mod architectures;
 pub mod backends;
 pub mod batch;

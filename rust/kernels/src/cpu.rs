@@ -3,6 +3,7 @@
 mod attention;
 mod choice;
 mod gated;
+mod low_rank;
 mod matmul;
 mod mixing;
 mod roofs;
@@ -18,6 +19,7 @@ use crate::{
 pub use attention::AttentionSegment;
 use choice::Choices;
 pub use gated::GateBuffers;
+pub use low_rank::{LowRank, LowRankJob};
 pub use matmul::MatmulJob;
 pub use roofs::Roofs;
 

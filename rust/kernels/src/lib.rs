@@ -24,7 +24,7 @@ mod simd;
 
 pub use activations::Activations;
 pub use bytes::Bytes;
-pub use cpu::{AttentionSegment, Cpu, GateBuffers, MatmulJob, Roofs};
+pub use cpu::{AttentionSegment, Cpu, GateBuffers, LowRank, LowRankJob, MatmulJob, Roofs};
 pub use decode::{Group, NativeGroup, decode_group, dequantize, native_group};
 pub use dtype::DType;
 pub use format::Format;

@@ -2,6 +2,7 @@
 use super::{MatrixSpec, ModelConfig, Role, VectorSpec, Weights};
 use crate::{
     Result,
+    adapter::Site,
     backends::{Backend, Linear, Norm},
 };
 
@@ -11,13 +12,15 @@ pub struct Builder<'a, B> {
     pub backend: B,
     /// The model's shape.
     pub config: &'a ModelConfig,
+    /// Linear maps that adapters can add to.
+    pub sites: Vec<Site>,
     weights: &'a dyn Weights,
 }
 
 impl<'a, B: Backend> Builder<'a, B> {
     /// Starts with an empty backend.
     pub fn new(backend: B, weights: &'a dyn Weights, config: &'a ModelConfig) -> Self {
-        Self { backend, config, weights }
+        Self { backend, config, sites: Vec::new(), weights }
     }
 
     /// `NAME.weight`, and `NAME.bias` if there is to be one.
@@ -31,14 +34,21 @@ impl<'a, B: Backend> Builder<'a, B> {
             }
             false => None,
         };
-        Ok(Linear { weight: self.backend.weight(matrix)?, bias })
+        Ok(Linear { weight: self.backend.weight(matrix)?, bias, site: None })
+    }
+
+    /// [`Builder::linear`], where adapters can add to it.
+    pub fn adaptable(&mut self, name: &str, shape: (usize, usize), role: Role, bias: bool) -> Result<Linear<B>> {
+        let linear = self.linear(name, shape, role, bias)?;
+        self.sites.push(Site { name: name.to_owned(), shape });
+        Ok(Linear { site: Some(self.sites.len() - 1), ..linear })
     }
 
     /// `NAME.weight` without a bias, row by row multiplied with `scale`.
     pub fn scaled_linear(&mut self, name: &str, shape: (usize, usize), scale: &[f32]) -> Result<Linear<B>> {
         let name = &format!("{name}.weight");
         let matrix = self.weights.matrix(&MatrixSpec { name, shape, role: Role::Plain, row_scale: Some(scale) })?;
-        Ok(Linear { weight: self.backend.weight(matrix)?, bias: None })
+        Ok(Linear { weight: self.backend.weight(matrix)?, bias: None, site: None })
     }
 
     /// `NAME.weight`, over the residual stream.

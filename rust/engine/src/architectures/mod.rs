@@ -1,6 +1,8 @@
 //! Forward passes, one file per model family. Never imports the scheduler.
 #[cfg(test)]
 mod account;
+#[cfg(test)]
+mod adapted;
 mod attention;
 mod builder;
 mod config;

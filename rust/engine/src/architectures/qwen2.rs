@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Result,
+    adapter::Site,
     backends::{Backend, GatedFfn, KvShape, Linear, Norm, Rope},
     batch::{Batch, Limits, Model, SegmentOutput},
     clock::Clock,
@@ -17,6 +18,7 @@ use crate::{
 pub struct Qwen2<B: Backend> {
     pub(super) backend: B,
     limits: Limits,
+    sites: Vec<Site>,
     embed: Linear<B>, // model.embed_tokens (vocab, hidden); also the head if that is tied
     layers: Vec<Layer<B>>,
     output: Output<B>, // model.norm (hidden), lm_head (vocab, hidden)
@@ -44,14 +46,14 @@ impl<B: Backend> Qwen2<B> {
             false => Some(build.linear("lm_head", (vocab, hidden), Role::Vocabulary, false)?),
         };
         let (cos, sin) = rope::tables(config, settings.context_length);
-        let mut backend = build.backend;
+        let (mut backend, sites) = (build.backend, build.sites);
         let rope = Rope { cos: backend.vector(cos)?, sin: backend.vector(sin)? };
         let limits = settings.limits(config, false);
         let output = Output::new(&mut backend, (hidden, hidden, vocab), norm, None, head)?;
         let (q_width, kv_width) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let projected = Projected::new(&mut backend, q_width, kv_width)?;
         let x = backend.buffer(hidden)?;
-        Ok(Self { backend, limits, embed, layers, output, rope, x, projected })
+        Ok(Self { backend, limits, sites, embed, layers, output, rope, x, projected })
     }
 }
 
@@ -72,6 +74,10 @@ impl<B: Backend> Model for Qwen2<B> {
         output.run(backend, embed, batch, x)
     }
 
+    fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
     fn clock(&self) -> Option<&Clock> {
         self.backend.clock()
     }
@@ -87,10 +93,10 @@ impl<B: Backend> Builder<'_, B> {
         let shape = KvShape { kv_heads, head_dim, kv_type: settings.kv_type };
         let norm = self.norm(&name("input_layernorm"))?;
         let attention = Attention {
-            q: self.linear(&name("self_attn.q_proj"), (q_width, hidden), q_role, qkv_bias)?,
-            k: self.linear(&name("self_attn.k_proj"), (kv_width, hidden), k_role, qkv_bias)?,
-            v: self.linear(&name("self_attn.v_proj"), (kv_width, hidden), v_role, qkv_bias)?,
-            o: self.linear(&name("self_attn.o_proj"), (hidden, q_width), Role::Plain, self.config.o_bias)?,
+            q: self.adaptable(&name("self_attn.q_proj"), (q_width, hidden), q_role, qkv_bias)?,
+            k: self.adaptable(&name("self_attn.k_proj"), (kv_width, hidden), k_role, qkv_bias)?,
+            v: self.adaptable(&name("self_attn.v_proj"), (kv_width, hidden), v_role, qkv_bias)?,
+            o: self.adaptable(&name("self_attn.o_proj"), (hidden, q_width), Role::Plain, self.config.o_bias)?,
             kv: self.backend.kv(shape, settings.pages)?,
         };
         Ok(Layer { norm, attention, ffn: self.ffn(name)? })
@@ -100,9 +106,9 @@ impl<B: Backend> Builder<'_, B> {
         let ModelConfig { hidden_size: hidden, intermediate_size: inner, .. } = *self.config;
         Ok(GatedFfn {
             norm: self.norm(&name("post_attention_layernorm"))?,
-            gate: self.linear(&name("mlp.gate_proj"), (inner, hidden), Role::Plain, false)?,
-            up: self.linear(&name("mlp.up_proj"), (inner, hidden), Role::Plain, false)?,
-            down: self.linear(&name("mlp.down_proj"), (hidden, inner), Role::Plain, false)?,
+            gate: self.adaptable(&name("mlp.gate_proj"), (inner, hidden), Role::Plain, false)?,
+            up: self.adaptable(&name("mlp.up_proj"), (inner, hidden), Role::Plain, false)?,
+            down: self.adaptable(&name("mlp.down_proj"), (hidden, inner), Role::Plain, false)?,
         })
     }
 }

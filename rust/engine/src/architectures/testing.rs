@@ -273,7 +273,7 @@ pub fn text(seed: u64, len: usize, vocab_size: usize) -> Vec<TokenId> {
 /// Tokens `range` of a text whose pages are the ones given.
 pub fn segment(text: &[TokenId], range: std::ops::Range<usize>, pages: &[PageId], want: Want) -> Segment {
     let pages = pages[..range.end.div_ceil(PAGE_TOKENS)].to_vec();
-    Segment { tokens: text[range.clone()].to_vec(), start: range.start, pages, want }
+    Segment { tokens: text[range.clone()].to_vec(), start: range.start, pages, want, blend: None }
 }
 
 /// One segment on its own, as its logits.

@@ -8,16 +8,19 @@ pub use synapse_kernels::{KvShape, KvType, MAX_HEAD_DIM, Matrix, Mixer, WindowSh
 
 use crate::{
     Result,
+    adapter::SiteId,
     batch::Batch,
     clock::{Clock, Operation},
 };
 
-/// `y = W x + b`. The number format is inside the weight.
+/// `y = W x + b`, and what the adapters of each row add. The number format is inside the weight.
 pub struct Linear<B: Backend> {
     /// `(out_features, in_features)`.
     pub weight: B::Weight,
     /// `(out_features)`.
     pub bias: Option<B::Vector>,
+    /// Where it is in adapters; they add nothing to a map without.
+    pub site: Option<SiteId>,
 }
 
 /// RMSNorm (Zhang & Sennrich 2019).
@@ -101,7 +104,8 @@ pub trait Backend: Send + Sized {
     /// Empty pages for one layer's past inputs.
     fn window(&mut self, shape: WindowShape, pages: usize) -> Result<Self::Window>;
 
-    /// Makes a checked batch ready.
+    /// Makes a checked batch ready. Its adapters add to all maps that have a site, until the next batch: these maps run on all
+    /// rows of the batch.
     fn begin<'a>(&mut self, batch: &'a Batch) -> Result<Self::Pass<'a>>;
     /// `out` = the table's row of each token.
     fn embed(&mut self, pass: &Self::Pass<'_>, table: &Self::Weight, out: &mut Self::Buffer) -> Result<()>;

@@ -1,5 +1,5 @@
 //! Gives pages to sequences and takes them back; evicts known prefixes when pages run short. Knows no requests.
-use super::{Namespace, PagePool, PrefixCache, prefix::PageKey};
+use super::{Lineage, Namespace, PagePool, PrefixCache, prefix::PageKey};
 use crate::batch::{PAGE_TOKENS, PageId, TokenId};
 
 /// The pages of a model with the prefixes known in them.
@@ -32,17 +32,17 @@ impl Pages {
     }
 
     /// The pages known to hold the beginning of `tokens`, for one sequence to read.
-    pub fn reuse(&mut self, namespace: Namespace, tokens: &[TokenId]) -> Vec<PageId> {
-        let pages = self.prefixes.find(namespace, page_keys(tokens));
+    pub fn reuse(&mut self, lineage: impl Into<Lineage>, tokens: &[TokenId]) -> Vec<PageId> {
+        let pages = self.prefixes.find(lineage.into(), page_keys(tokens));
         pages.iter().for_each(|&page| self.pool.share(page));
         pages
     }
 
     /// Makes the full pages of a sequence known. Where the same tokens are known from another page, the sequence goes on
     /// with that one: the same tokens at the same place give the same keys and values bit for bit.
-    pub fn remember(&mut self, namespace: Namespace, tokens: &[TokenId], pages: &mut [PageId]) {
+    pub fn remember(&mut self, lineage: impl Into<Lineage>, tokens: &[TokenId], pages: &mut [PageId]) {
         let path = page_keys(tokens).zip(pages.iter().copied());
-        let kept = self.prefixes.insert(namespace, path);
+        let kept = self.prefixes.insert(lineage.into(), path);
         for (own, kept) in pages.iter_mut().zip(kept) {
             if *own != kept {
                 self.pool.share(kept);

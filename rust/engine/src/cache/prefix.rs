@@ -1,7 +1,7 @@
 //! Known prefixes: a tree whose edges are the tokens of one full page. Knows which page holds what, not who uses it.
 use std::collections::{BTreeSet, HashMap};
 
-use super::Namespace;
+use super::{Lineage, Namespace};
 use crate::batch::{PAGE_TOKENS, PageId, TokenId};
 
 /// The tokens of one full page.
@@ -10,31 +10,25 @@ pub type PageKey = [TokenId; PAGE_TOKENS];
 /// Place of a node in the slab.
 type NodeId = usize;
 
-/// A child is found by its parent and the tokens of its page.
+/// A child is found by its parent (none: the root), its namespace and the tokens of its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Edge {
-    from: Parent,
+    from: Option<NodeId>,
+    namespace: Namespace,
     tokens: PageKey,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Parent {
-    Root(Namespace),
-    Node(NodeId),
 }
 
 #[derive(Debug)]
 struct Node {
     edge: Edge,
-    namespace: Namespace,
     page: PageId,
     children: usize,
     last_used: u64,
 }
 
 impl Node {
-    fn new(edge: Edge, namespace: Namespace, page: PageId, now: u64) -> Self {
-        Self { edge, namespace, page, children: 0, last_used: now }
+    fn new(edge: Edge, page: PageId, now: u64) -> Self {
+        Self { edge, page, children: 0, last_used: now }
     }
 }
 
@@ -51,31 +45,32 @@ pub struct PrefixCache {
 
 impl PrefixCache {
     /// The pages of the longest known prefix of `keys`; they count as used now.
-    pub fn find(&mut self, namespace: Namespace, keys: impl Iterator<Item = PageKey>) -> Vec<PageId> {
+    pub fn find(&mut self, lineage: Lineage, keys: impl Iterator<Item = PageKey>) -> Vec<PageId> {
         self.clock += 1;
-        let mut parent = Parent::Root(namespace);
+        let mut from = None;
         let mut pages = Vec::new();
-        for tokens in keys {
-            let Some(&id) = self.edges.get(&Edge { from: parent, tokens }) else { break };
+        for (index, tokens) in keys.enumerate() {
+            let edge = Edge { from, namespace: lineage.of_page(index), tokens };
+            let Some(&id) = self.edges.get(&edge) else { break };
             self.touch(id);
             pages.extend(self.nodes[id].as_ref().map(|node| node.page));
-            parent = Parent::Node(id);
+            from = Some(id);
         }
         pages
     }
 
     /// Makes a path known. Returns the page that each key now stands for: the given one, or the one known before.
-    pub fn insert(&mut self, namespace: Namespace, path: impl Iterator<Item = (PageKey, PageId)>) -> Vec<PageId> {
+    pub fn insert(&mut self, lineage: Lineage, path: impl Iterator<Item = (PageKey, PageId)>) -> Vec<PageId> {
         self.clock += 1;
-        let mut from = Parent::Root(namespace);
+        let mut from = None;
         let mut pages = Vec::new();
-        for (tokens, page) in path {
-            let edge = Edge { from, tokens };
+        for (index, (tokens, page)) in path.enumerate() {
+            let edge = Edge { from, namespace: lineage.of_page(index), tokens };
             let known = self.edges.get(&edge).copied();
-            let id = known.unwrap_or_else(|| self.attach(Node::new(edge, namespace, page, self.clock)));
+            let id = known.unwrap_or_else(|| self.attach(Node::new(edge, page, self.clock)));
             self.touch(id);
             pages.extend(self.nodes[id].as_ref().map(|node| node.page));
-            from = Parent::Node(id);
+            from = Some(id);
         }
         pages
     }
@@ -89,7 +84,7 @@ impl PrefixCache {
 
     /// Removes every prefix of a namespace; returns the pages.
     pub fn forget(&mut self, namespace: Namespace) -> Vec<PageId> {
-        let inside = |id: &NodeId| self.nodes[*id].as_ref().is_some_and(|node| node.namespace == namespace);
+        let inside = |id: &NodeId| self.nodes[*id].as_ref().is_some_and(|node| node.edge.namespace == namespace);
         let doomed: Vec<NodeId> = (0..self.nodes.len()).filter(inside).collect();
         doomed.into_iter().filter_map(|id| self.detach(id)).collect()
     }
@@ -126,10 +121,8 @@ impl PrefixCache {
     }
 
     fn parent(&mut self, edge: Edge) -> Option<(NodeId, &mut Node)> {
-        match edge.from {
-            Parent::Root(_) => None,
-            Parent::Node(id) => self.nodes[id].as_mut().map(|node| (id, node)),
-        }
+        let id = edge.from?;
+        self.nodes[id].as_mut().map(|node| (id, node))
     }
 
     fn touch(&mut self, id: NodeId) {

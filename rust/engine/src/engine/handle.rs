@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Engine, EngineOptions, Models, Stats, Vocabulary,
+    Adapters, Engine, EngineOptions, Models, Stats, Vocabulary,
     intake::{Intake, Prepared},
     job::Sink,
     panics::contained,
@@ -81,6 +81,11 @@ impl EngineHandle {
         let mut stats = lock(&shared.stats).clone();
         stats.waiting = shared.waiting(&lock(&shared.inbox));
         stats
+    }
+
+    /// The adapters that requests may name.
+    pub fn adapters(&self) -> &Adapters {
+        self.owner.intake.adapters()
     }
 
     /// The most tokens that prompt and answer may have together.

@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::{
+    adapters::Adapters,
     choice::open_choices,
     collect::{MeanHidden, Scores},
     job::{Job, Sink, Work},
@@ -29,6 +30,7 @@ pub struct Intake {
     /// An answer may go on beyond it.
     slides: bool,
     vocabulary: Arc<dyn Vocabulary>,
+    adapters: Adapters,
 }
 
 /// A request that may wait.
@@ -38,9 +40,14 @@ pub struct Prepared {
 }
 
 impl Intake {
-    pub fn new(model: &dyn Model, vocabulary: Arc<dyn Vocabulary>) -> Self {
+    pub fn new(model: &dyn Model, vocabulary: Arc<dyn Vocabulary>, adapters: Adapters) -> Self {
         let context_length = model.context_length().min(model.page_count() * PAGE_TOKENS);
-        Self { vocab_size: model.vocab_size(), context_length, slides: model.slides(), vocabulary }
+        Self { vocab_size: model.vocab_size(), context_length, slides: model.slides(), vocabulary, adapters }
+    }
+
+    /// The adapters that requests may name.
+    pub fn adapters(&self) -> &Adapters {
+        &self.adapters
     }
 
     /// The most tokens that the model sees at a time: its own limit, or all pages. Prompt and answer must fit, or the prompt alone where
@@ -54,7 +61,8 @@ impl Intake {
     pub fn prepare(&self, request: Request, sink: Box<dyn Sink>) -> Result<Prepared> {
         self.check_prompt(&request)?;
         let expires = expiry(request.max_queue_seconds)?;
-        let Request { tokens, task, client, max_queue_seconds } = request;
+        let blend = self.adapters.blend(&request.adapters, &request.tokens)?;
+        let Request { tokens, task, client, max_queue_seconds, .. } = request;
         let (work, purpose, choices) = match task {
             Task::Generate(options) => {
                 self.check_options(&options, tokens.len())?;
@@ -69,7 +77,8 @@ impl Intake {
             }
         };
         let job = Job::new(work, tokens.len(), max_queue_seconds, sink);
-        Ok(Prepared { job, submission: Submission { tokens, client: client.into(), purpose, choices, expires } })
+        let submission = Submission { tokens, client: client.into(), purpose, choices, expires, blend };
+        Ok(Prepared { job, submission })
     }
 
     fn check_prompt(&self, request: &Request) -> Result<()> {

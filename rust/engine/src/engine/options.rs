@@ -1,4 +1,5 @@
 //! What the engine may do at a time. Knows no model.
+use super::AdapterLimits;
 use crate::{
     Error, Result,
     batch::{Model, PAGE_TOKENS},
@@ -21,6 +22,8 @@ pub struct EngineOptions {
     pub speculation: Speculation,
     /// How answers go on that outgrow what the model sees at a time.
     pub past_window: PastWindow,
+    /// How much of adapters is held.
+    pub adapters: AdapterLimits,
 }
 
 /// How an answer goes on when a model with a window of fixed length ([`Model::slides`]) has seen its fill.
@@ -54,6 +57,7 @@ impl Default for EngineOptions {
             prefix_cache: true,
             speculation: Speculation::default(),
             past_window: PastWindow::default(),
+            adapters: AdapterLimits::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The engine on a model that notices every mistake with pages and positions.
+mod adapters;
 mod behaviour;
 mod fake;
 mod faults;

@@ -13,6 +13,8 @@ pub struct Request {
     pub task: Task,
     /// Requests of one client wait in one line; lines take turns. Empty: the common line.
     pub client: String,
+    /// Adapters by name, each with the weight that multiplies what it adds; added in this order.
+    pub adapters: Vec<(String, f32)>,
     /// Fail with [`Error::QueueTimeout`] if the first token's computation has not begun after this many seconds.
     pub max_queue_seconds: Option<f64>,
 }

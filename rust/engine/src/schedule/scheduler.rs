@@ -7,8 +7,9 @@ use std::{
 
 use super::{Lines, Phase, Purpose, RequestId, Sequence, SequenceKey, budget};
 use crate::{
+    adapter::{self, Blend},
     batch::{Batch, PAGE_TOKENS, TokenId},
-    cache::{Namespace, Pages},
+    cache::{Lineage, Namespace, Pages},
 };
 
 /// Limits of a step.
@@ -48,6 +49,8 @@ pub struct Submission {
     pub choices: usize,
     /// When to give up waiting.
     pub expires: Option<Instant>,
+    /// What to compute with beside the model's own weights.
+    pub blend: Option<Blend>,
 }
 
 /// Which sequences a step may run.
@@ -124,7 +127,7 @@ impl Scheduler {
 
     /// Joins the end of the client's line. Prompt and answer of one choice must fit in all pages together.
     pub fn submit(&mut self, request: RequestId, submission: Submission) {
-        let Submission { tokens, client, purpose, choices, expires } = submission;
+        let Submission { tokens, client, purpose, choices, expires, blend } = submission;
         self.lines.join(Sequence {
             key: SequenceKey { request, index: 0 },
             client,
@@ -134,7 +137,8 @@ impl Scheduler {
             dropped: 0,
             computed: 0,
             pages: Vec::new(),
-            namespace: self.namespace(request),
+            lineage: self.lineage(request, blend.as_deref()),
+            blend,
             followers: choices.saturating_sub(1),
             begun: false,
             expires,
@@ -225,7 +229,7 @@ impl Scheduler {
         let keys: Vec<SequenceKey> = self.running.range(first..=last).map(|(&key, _)| key).collect();
         keys.into_iter().for_each(|key| self.finish(key));
         if !self.options.prefix_cache {
-            self.pages.forget(self.namespace(request));
+            self.pages.forget(private(request));
         }
     }
 
@@ -273,7 +277,7 @@ impl Scheduler {
             Purpose::Generate => &sequence.seen()[..sequence.seen().len() - 1],
             Purpose::Embed | Purpose::Score => &[],
         };
-        let mut pages = self.pages.reuse(sequence.namespace, known);
+        let mut pages = self.pages.reuse(sequence.lineage, known);
         let missing = sequence.seen().len().div_ceil(PAGE_TOKENS) - pages.len();
         if self.pages.obtainable() < missing + self.running.len() {
             self.pages.release(&pages);
@@ -379,17 +383,31 @@ impl Scheduler {
         self.pages.release(&sequence.pages);
     }
 
-    fn namespace(&self, request: RequestId) -> Namespace {
-        const SHARED: Namespace = 0;
-        const PRIVATE: Namespace = 1 << 63;
-        if self.options.prefix_cache { SHARED } else { PRIVATE | request }
+    /// Who computes with the same blend shares all pages; everybody shares those before it begins.
+    fn lineage(&self, request: RequestId, blend: Option<&[adapter::Part]>) -> Lineage {
+        match blend {
+            Some(blend) if self.options.prefix_cache => {
+                Lineage { shared: SHARED, own: adapter::digest(blend) & !PRIVATE, begin: adapter::begin(blend) }
+            }
+            None if self.options.prefix_cache => SHARED.into(),
+            _ => private(request).into(),
+        }
     }
+}
+
+/// Everybody's.
+const SHARED: Namespace = 0;
+/// Marks namespaces that one request has for itself.
+const PRIVATE: Namespace = 1 << 63;
+
+fn private(request: RequestId) -> Namespace {
+    PRIVATE | request
 }
 
 /// Makes the full pages of a sequence known. Prompts that are embedded or scored seldom come twice.
 fn remember(pages: &mut Pages, sequence: &mut Sequence) {
     if sequence.purpose == Purpose::Generate {
         let computed = &sequence.tokens[sequence.dropped..][..sequence.computed];
-        pages.remember(sequence.namespace, computed, &mut sequence.pages);
+        pages.remember(sequence.lineage, computed, &mut sequence.pages);
     }
 }

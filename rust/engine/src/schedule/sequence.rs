@@ -3,8 +3,9 @@ use std::{sync::Arc, time::Instant};
 
 use super::RequestId;
 use crate::{
+    adapter::Blend,
     batch::{PAGE_TOKENS, PageId, Segment, TokenId, Want},
-    cache::Namespace,
+    cache::Lineage,
 };
 
 /// Names a sequence. Ordered by age: requests are numbered as they come.
@@ -52,7 +53,9 @@ pub(super) struct Sequence {
     /// Tokens, after those dropped, that are in `pages`.
     pub computed: usize,
     pub pages: Vec<PageId>,
-    pub namespace: Namespace,
+    pub lineage: Lineage,
+    /// What it computes with beside the model's own weights.
+    pub blend: Option<Blend>,
     /// Further choices of the request, which wait until this one has made the prompt known.
     pub followers: usize,
     /// It had its turn before: as a choice that follows, or before it had to make room.
@@ -93,6 +96,7 @@ impl Sequence {
                 Purpose::Embed => Want::Hidden,
                 Purpose::Score => Want::AllLogits,
             },
+            blend: self.blend.clone(),
         }
     }
 
@@ -107,7 +111,8 @@ impl Sequence {
             dropped: 0,
             computed: 0,
             pages: Vec::new(),
-            namespace: self.namespace,
+            lineage: self.lineage,
+            blend: self.blend.clone(),
             followers: 0,
             begun: true,
             expires: None,

@@ -150,7 +150,7 @@ impl Work<'_> {
         }
         let want = if end < order.tokens.len() { Want::Nothing } else { Want::LastLogits };
         let pages = read.pages.get(..end.div_ceil(PAGE_TOKENS))?.to_vec();
-        (!next.is_empty()).then(|| Segment { tokens: next.clone(), start, pages, want })
+        (!next.is_empty()).then(|| Segment { tokens: next.clone(), start, pages, want, blend: None })
     }
 
     fn take(&mut self, logits: &[f32], vocab_size: usize) {

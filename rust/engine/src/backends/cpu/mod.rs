@@ -1,4 +1,5 @@
 //! The CPU backend: hands slices of its buffers to the kernels. Knows no instruction set.
+mod adapters;
 mod buffer;
 mod kernels;
 
@@ -9,6 +10,8 @@ use synapse_kernels::{
     Activations, AttentionSegment, GateBuffers, KvLayer, KvShape, MatmulJob, Matrix, Mixer, PAGE_TOKENS, Roofs,
     WindowLayer, WindowShape,
 };
+
+use adapters::Adapters;
 
 use super::{Backend, GatedFfn, LayerNorm, Linear, Norm, Rope, Row};
 use crate::{
@@ -26,6 +29,10 @@ pub struct Cpu {
     /// The input of a feed-forward network's last product.
     gated: Activations,
     between: GateBuffers,
+    adapters: Adapters,
+    /// Gates and what they let through, where adapters add to them.
+    gate: Buffer,
+    up: Buffer,
     clock: Clock,
 }
 
@@ -47,6 +54,9 @@ impl Cpu {
             attended: Buffer::default(),
             gated: Activations::new(),
             between: GateBuffers::default(),
+            adapters: Adapters::default(),
+            gate: Buffer::default(),
+            up: Buffer::default(),
             clock: Clock::default(),
         }
     }
@@ -94,6 +104,38 @@ fn job<'a>(linear: &'a Linear<Cpu>, out: &'a mut Buffer, add: bool) -> MatmulJob
     MatmulJob { matrix: &linear.weight, bias: linear.bias.as_deref(), out: out.values_mut(), add }
 }
 
+/// What the input of these maps meets: their weights, and what stands for their adapters.
+fn inputs<'a>(adapters: &'a Adapters, linears: &[&'a Linear<Cpu>]) -> Vec<&'a Matrix> {
+    linears.iter().map(|linear| &linear.weight).chain(adapters.touching(linears)).collect()
+}
+
+impl Cpu {
+    /// The first half of a feed-forward network, into `gated`.
+    fn plain_gates(&mut self, GatedFfn { norm, gate, up, down }: &GatedFfn<Self>, x: &Buffer) {
+        let Self { machine, activations, gated, between, clock, .. } = self;
+        machine.rms_norm(x.values(), &norm.weight, norm.eps, &[&gate.weight, &up.weight], activations);
+        clock.lap(Operation::Norm);
+        let linears = [gate, up].map(|linear| (&linear.weight, linear.bias.as_deref()));
+        machine.gated(activations, linears, &down.weight, between, gated);
+        clock.lap_with(Operation::GateUp, work(activations, [&gate.weight, &up.weight]));
+    }
+
+    /// The same, where adapters add to gate, up or what comes after them.
+    fn adapted_gates(&mut self, GatedFfn { norm, gate, up, down }: &GatedFfn<Self>, x: &Buffer) {
+        let Self { machine, activations, gated, adapters, gate: gates, up: ups, clock, .. } = self;
+        machine.rms_norm(x.values(), &norm.weight, norm.eps, &inputs(adapters, &[gate, up]), activations);
+        clock.lap(Operation::Norm);
+        let inner = down.weight.cols();
+        gates.reshape(x.rows(), inner);
+        ups.reshape(x.rows(), inner);
+        machine.matmul(activations, &mut [job(gate, gates, false), job(up, ups, false)]);
+        clock.lap_with(Operation::GateUp, work(activations, [&gate.weight, &up.weight]));
+        adapters.add(machine, clock, activations, [(gate, gates.values_mut()), (up, ups.values_mut())]);
+        machine.silu_mul(gates.values(), ups.values(), inner, &inputs(adapters, &[down]), gated);
+        clock.lap(Operation::GateUp);
+    }
+}
+
 impl Backend for Cpu {
     type Weight = Matrix;
     type Vector = Vec<f32>;
@@ -128,6 +170,7 @@ impl Backend for Cpu {
     }
 
     fn begin<'a>(&mut self, batch: &'a Batch) -> Result<Pass<'a>> {
+        self.adapters.begin(batch);
         let mut pass = Pass { tokens: Vec::with_capacity(batch.rows()), segments: Vec::new() };
         for segment in &batch.segments {
             let (row, rows) = (pass.tokens.len(), segment.tokens.len());
@@ -158,25 +201,29 @@ impl Backend for Cpu {
         operation: Operation,
         x: &Buffer,
         norm: &Norm<Self>,
-        projections: [(&Linear<Self>, &mut Buffer); N],
+        mut projections: [(&Linear<Self>, &mut Buffer); N],
     ) -> Result<()> {
-        let matrices = projections.each_ref().map(|(linear, _)| &linear.weight);
-        self.machine.rms_norm(x.values(), &norm.weight, norm.eps, &matrices, &mut self.activations);
-        self.clock.lap(Operation::Norm);
-        let mut jobs = projections.map(|(linear, out)| {
+        let Self { machine, activations, adapters, clock, .. } = self;
+        let linears = projections.each_ref().map(|(linear, _)| *linear);
+        machine.rms_norm(x.values(), &norm.weight, norm.eps, &inputs(adapters, &linears), activations);
+        clock.lap(Operation::Norm);
+        let mut jobs = projections.each_mut().map(|(linear, out)| {
             out.set_rows(x.rows());
             job(linear, out, false)
         });
-        self.machine.matmul(&self.activations, &mut jobs);
-        self.clock.lap_with(operation, work(&self.activations, matrices));
+        machine.matmul(activations, &mut jobs);
+        clock.lap_with(operation, work(activations, linears.map(|linear| &linear.weight)));
+        adapters.add(machine, clock, activations, projections.map(|(linear, out)| (linear, out.values_mut())));
         Ok(())
     }
 
     fn project(&mut self, operation: Operation, x: &Buffer, linear: &Linear<Self>, out: &mut Buffer) -> Result<()> {
-        self.machine.prepare(x.values(), x.features(), &[&linear.weight], &mut self.activations);
+        let Self { machine, activations, adapters, clock, .. } = self;
+        machine.prepare(x.values(), x.features(), &inputs(adapters, &[linear]), activations);
         out.set_rows(x.rows());
-        self.machine.matmul(&self.activations, &mut [job(linear, out, false)]);
-        self.clock.lap_with(operation, work(&self.activations, [&linear.weight]));
+        machine.matmul(activations, &mut [job(linear, out, false)]);
+        clock.lap_with(operation, work(activations, [&linear.weight]));
+        adapters.add(machine, clock, activations, [(linear, out.values_mut())]);
         Ok(())
     }
 
@@ -209,13 +256,14 @@ impl Backend for Cpu {
         x: &mut Buffer,
     ) -> Result<()> {
         let heads = q.features() / kv.shape().head_dim;
-        self.attended.reshape(q.rows(), q.features());
-        self.machine.attention(q.values(), heads, &pass.segments, kv, self.attended.values_mut());
-        self.machine.prepare(self.attended.values(), q.features(), &[&output.weight], &mut self.activations);
-        self.clock
-            .lap_with(Operation::Attention, Work { multiply_adds: 0, bytes: pass.bytes(kv.shape().page_bytes()) });
-        self.machine.matmul(&self.activations, &mut [job(output, x, true)]);
-        self.clock.lap_with(Operation::Output, work(&self.activations, [&output.weight]));
+        let Self { machine, activations, attended, adapters, clock, .. } = self;
+        attended.reshape(q.rows(), q.features());
+        machine.attention(q.values(), heads, &pass.segments, kv, attended.values_mut());
+        machine.prepare(attended.values(), q.features(), &inputs(adapters, &[output]), activations);
+        clock.lap_with(Operation::Attention, Work { multiply_adds: 0, bytes: pass.bytes(kv.shape().page_bytes()) });
+        machine.matmul(activations, &mut [job(output, x, true)]);
+        clock.lap_with(Operation::Output, work(activations, [&output.weight]));
+        adapters.add(machine, clock, activations, [(output, x.values_mut())]);
         Ok(())
     }
 
@@ -235,15 +283,15 @@ impl Backend for Cpu {
     }
 
     fn gated_ffn(&mut self, ffn: &GatedFfn<Self>, x: &mut Buffer) -> Result<()> {
-        let Self { machine, activations, gated, between, clock, .. } = self;
-        let GatedFfn { norm, gate, up, down } = ffn;
-        machine.rms_norm(x.values(), &norm.weight, norm.eps, &[&gate.weight, &up.weight], activations);
-        clock.lap(Operation::Norm);
-        let linears = [gate, up].map(|linear| (&linear.weight, linear.bias.as_deref()));
-        machine.gated(activations, linears, &down.weight, between, gated);
-        clock.lap_with(Operation::GateUp, work(activations, [&gate.weight, &up.weight]));
-        machine.matmul(gated, &mut [job(down, x, true)]);
-        clock.lap_with(Operation::Down, work(gated, [&down.weight]));
+        if self.adapters.touching(&[&ffn.gate, &ffn.up, &ffn.down]).is_some() {
+            self.adapted_gates(ffn, x);
+        } else {
+            self.plain_gates(ffn, x);
+        }
+        let Self { machine, gated, adapters, clock, .. } = self;
+        machine.matmul(gated, &mut [job(&ffn.down, x, true)]);
+        clock.lap_with(Operation::Down, work(gated, [&ffn.down.weight]));
+        adapters.add(machine, clock, gated, [(&ffn.down, x.values_mut())]);
         Ok(())
     }
 

@@ -151,7 +151,7 @@ pub fn generate(tokens: &[TokenId], options: GenerateOptions) -> Request {
 }
 
 pub fn request(tokens: &[TokenId], task: Task) -> Request {
-    Request { tokens: tokens.to_vec(), task, client: String::new(), max_queue_seconds: None }
+    Request { tokens: tokens.to_vec(), task, client: String::new(), max_queue_seconds: None, adapters: Vec::new() }
 }
 
 /// Tokens that differ from those of other seeds.

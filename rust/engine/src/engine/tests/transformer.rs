@@ -18,7 +18,7 @@ use crate::{
 /// Weights made of noise, the same for the same name.
 struct Noise;
 
-fn noise(name: &str, index: usize) -> f32 {
+pub fn noise(name: &str, index: usize) -> f32 {
     let seed = name.bytes().fold(17u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let bits = seed.wrapping_add(index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     ((bits ^ (bits >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1u64 << 24) as f32 - 0.5
@@ -37,7 +37,7 @@ impl Weights for Noise {
     }
 }
 
-fn model(pages: usize) -> Box<dyn Model> {
+pub fn model(pages: usize) -> Box<dyn Model> {
     let settings = Settings { context_length: 128, pages, kv_type: KvType::F16 };
     build(&config(), settings, Cpu::new(2), &Noise).unwrap()
 }
