@@ -3,7 +3,7 @@
 Blocking calls release the GIL; every object may be used from any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
 from typing_extensions import Self
@@ -11,6 +11,7 @@ from typing_extensions import Self
 __all__ = [
     "ClosedError",
     "ContextLengthError",
+    "Coordinator",
     "Engine",
     "EngineError",
     "Event",
@@ -82,6 +83,28 @@ class EventQueue:
     def __new__(cls) -> Self: ...
     def receive(self, timeout: float | None = None) -> list[Event]:
         """Blocks until there is an event and returns all that wait; an empty list after ``timeout`` seconds."""
+
+@final
+class Coordinator:
+    """Finds the specialist for a request: embeds it and compares it with what every specialist shows of itself.
+
+    Turns are ``(role, text)``; the last one is the request. One thread, a few milliseconds.
+    """
+
+    def __new__(cls, path: str) -> Self:
+        """Loads a folder: an organelle model, tokenizer.json and coordinator.json."""
+    def info(self) -> dict[str, Any]:
+        """path, parameters, weight_bytes, kernels, embedding (length), window (tokens), temperature, threshold (the
+        probability below which nobody should be chosen), source.
+        """
+    def embed(self, turns: Sequence[tuple[str, str]]) -> list[float]:
+        """A vector of length 1."""
+    def set_specialists(self, specialists: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the specialists: ``name``, ``description``, ``examples`` each. Only new texts are embedded."""
+    def score(self, turns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """``embedding``, ``logits`` by name, ``none_logit``, ``seconds``, ``tokens``. The softmax over all logits and
+        none is calibrated.
+        """
 
 @final
 class Engine:

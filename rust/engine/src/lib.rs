@@ -15,6 +15,7 @@ pub mod sample;
 pub mod schedule;
 pub mod speculate;
 pub mod stream;
+pub mod swarm;
 pub mod tokenize;
 
 pub use error::{Error, Result};

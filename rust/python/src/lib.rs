@@ -1,6 +1,7 @@
 //! Python bindings. Converts types, releases the GIL, maps errors; knows no arithmetic and no models.
 use pyo3::prelude::*;
 
+mod coordinator;
 mod describe;
 mod doctor;
 mod engine;
@@ -15,6 +16,7 @@ mod roofs;
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<coordinator::PyCoordinator>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<event::PyEvent>()?;
     module.add_class::<queue::EventQueue>()?;

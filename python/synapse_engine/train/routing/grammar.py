@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from random import Random
 
 MAX_DEPTH = 40
@@ -96,6 +96,21 @@ class Grammar:
         """All sections, and how many alternatives each has."""
         return {name: len(alternatives) for name, alternatives in self._sections.items()}
 
+    def templates(self, section: str) -> tuple[Template, ...]:
+        """The alternatives of a section."""
+        return self._sections[section]
+
+    def part(self, keep: Callable[[str, int], bool]) -> Grammar:
+        """With the alternatives that ``keep(section, number)`` chooses; a section that would be empty stays whole."""
+        other = Grammar({}, {})
+        other.__dict__ = self.__dict__ | {
+            "_sections": {
+                name: tuple(one for at, one in enumerate(templates) if keep(name, at)) or templates
+                for name, templates in self._sections.items()
+            }
+        }
+        return other
+
     def reachable(self, start: Iterable[str]) -> set[str]:
         """All sections that texts of these sections can draw on, themselves included."""
         found: set[str] = set()
@@ -116,6 +131,12 @@ class Grammar:
         """A random text of a section; ``state`` learns what real text went into it."""
         pieces: list[str] = []
         self._reference(Reference(section, ""), random, state or Expansion(), pieces, 0)
+        return "".join(pieces)
+
+    def fill(self, template: Template, random: Random) -> str:
+        """A random text of one alternative."""
+        pieces: list[str] = []
+        self._template(template, random, Expansion(), pieces, 0)
         return "".join(pieces)
 
     def _reference(self, node: Reference, random: Random, state: Expansion, out: list[str], depth: int) -> None:

@@ -110,7 +110,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     load_checkpoint(files::open(path)?, options)
 }
 
-fn load_checkpoint(checkpoint: Checkpoint, options: &LoadOptions) -> Result<Loaded> {
+pub(crate) fn load_checkpoint(checkpoint: Checkpoint, options: &LoadOptions) -> Result<Loaded> {
     let mut notices = Vec::new();
     let config = checkpoint.config.clone();
     let settings = settings::choose(&config, options, total_memory(), &mut notices)?;
