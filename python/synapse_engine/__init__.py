@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine._engine import (
+    AdapterError,
     ClosedError,
     ContextLengthError,
     EngineError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from synapse_engine.streams import Stream
 
 __all__ = [
+    "AdapterError",
     "ClosedError",
     "ContextLengthError",
     "Engine",

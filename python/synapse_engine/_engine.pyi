@@ -9,6 +9,7 @@ from typing import Any, Literal, final
 from typing_extensions import Self
 
 __all__ = [
+    "AdapterError",
     "ClosedError",
     "ContextLengthError",
     "Coordinator",
@@ -44,6 +45,9 @@ class FormatError(EngineError):
 
 class ModelError(EngineError):
     """The model in a sound file cannot be run."""
+
+class AdapterError(EngineError):
+    """A sound adapter cannot be used, or not with this model."""
 
 class RequestError(EngineError):
     """A request asks for something impossible; ``param`` names the field."""

@@ -26,6 +26,16 @@ pub enum Error {
     /// The file is sound but the model in it cannot be run: an unknown architecture, a missing or misshapen tensor.
     #[error("{0}")]
     Model(String),
+    /// An adapter is sound but cannot be used: a kind that this engine does not run, or made for another base.
+    #[error("{path}: {reason}")]
+    Adapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// Names the setting, module or tensor, what was wanted and what was found.
+        reason: String,
+        /// What would work.
+        hint: &'static str,
+    },
     /// A request asks for something impossible. `param` is the name of the field in the OpenAI API.
     #[error("{param}: {reason}")]
     Request {
@@ -77,6 +87,7 @@ impl Error {
             Error::Model(_) => {
                 Some("see `synapse show` for what the file holds and docs/adding-a-model.md for what runs")
             }
+            Error::Adapter { hint, .. } => Some(hint),
             Error::ContextLength { .. } => Some("shorten the prompt or lower max_tokens"),
             Error::QueueFull { .. } => Some("try again shortly, or raise --max-queue"),
             Error::QueueTimeout { .. } => Some("try again when fewer requests run, or allow a longer wait"),

@@ -6,6 +6,7 @@ create_exception!(synapse_engine, EngineError, PyException, "Base class. ``hint`
 create_exception!(synapse_engine, FileError, EngineError, "A file cannot be opened, read or written.");
 create_exception!(synapse_engine, FormatError, EngineError, "A model file is damaged or of an unknown kind.");
 create_exception!(synapse_engine, ModelError, EngineError, "The model in a sound file cannot be run.");
+create_exception!(synapse_engine, AdapterError, EngineError, "A sound adapter cannot be used, or not with this model.");
 create_exception!(
     synapse_engine,
     RequestError,
@@ -29,11 +30,12 @@ const PROMPT_FIELD: &str = "messages";
 /// Adds the classes to the module. `hint` and `param` exist on the classes, so Python code may raise them too.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let classes: [Bound<'_, PyType>; 10] = [
+    let classes: [Bound<'_, PyType>; 11] = [
         py.get_type::<EngineError>(),
         py.get_type::<FileError>(),
         py.get_type::<FormatError>(),
         py.get_type::<ModelError>(),
+        py.get_type::<AdapterError>(),
         py.get_type::<RequestError>(),
         py.get_type::<ContextLengthError>(),
         py.get_type::<QueueFullError>(),
@@ -53,6 +55,7 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::Io { .. } => FileError::new_err(message),
         Error::Format { .. } => FormatError::new_err(message),
         Error::Model(_) => ModelError::new_err(message),
+        Error::Adapter { .. } => AdapterError::new_err(message),
         Error::Request { .. } => RequestError::new_err(message),
         Error::ContextLength { .. } => ContextLengthError::new_err(message),
         Error::QueueFull { .. } => QueueFullError::new_err(message),

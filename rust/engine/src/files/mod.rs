@@ -1,4 +1,5 @@
 //! Readers of model files. Trusts nothing in them; knows nothing of arithmetic.
+pub mod adapters;
 mod checkpoint;
 pub mod gguf;
 pub mod hugging_face;

@@ -17,11 +17,11 @@ impl GgufFile {
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
+    pub(in crate::files) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.fault(format!("`{key}` is missing")))
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&str>> {
+    pub(in crate::files) fn text(&self, key: &str) -> Result<Option<&str>> {
         match self.header.get(key) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text)),
@@ -51,7 +51,7 @@ impl GgufFile {
         }
     }
 
-    pub(super) fn float(&self, key: &str) -> Result<Option<f32>> {
+    pub(in crate::files) fn float(&self, key: &str) -> Result<Option<f32>> {
         match self.header.get(key) {
             None => Ok(None),
             Some(&Value::Float(number)) => Ok(Some(number as f32)),
@@ -81,6 +81,17 @@ impl GgufFile {
 
     pub(super) fn floats(&self, key: &str) -> Result<Option<Vec<f32>>> {
         self.elements(key, &[ValueKind::F32], |cursor, _| cursor.u32(key).map(f32::from_bits))
+    }
+
+    /// Numbers of 0 or more, such as token ids.
+    pub(in crate::files) fn unsigned(&self, key: &str) -> Result<Option<Vec<u64>>> {
+        self.elements(key, &[ValueKind::U32, ValueKind::I32], |cursor, kind| {
+            let bits = cursor.u32(key)?;
+            match kind == ValueKind::I32 && (bits as i32) < 0 {
+                true => Err(self.fault(format!("`{key}`: expected numbers of 0 or more, found {}", bits as i32))),
+                false => Ok(bits.into()),
+            }
+        })
     }
 
     pub(super) fn signed(&self, key: &str) -> Result<Option<Vec<i32>>> {

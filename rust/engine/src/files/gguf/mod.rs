@@ -4,6 +4,7 @@ mod cursor;
 mod header;
 mod metadata;
 mod names;
+mod rows;
 mod tensors;
 mod tokenizer;
 
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub use cursor::{ArraySpan, Value, ValueKind};
 pub use header::TensorInfo;
+pub(super) use names::hugging_face;
+pub(crate) use rows::interleaved;
 
 use super::{
     Checkpoint, GenerationDefaults, TensorView, TokenizerSource, limits,

@@ -4,7 +4,7 @@
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// The Hugging Face name of a tensor of the Llama and Qwen2 families, or `None` if they have no such tensor.
-pub(super) fn hugging_face(name: &str, layers: usize) -> Option<String> {
+pub(in crate::files) fn hugging_face(name: &str, layers: usize) -> Option<String> {
     match name {
         "token_embd.weight" => Some("model.embed_tokens.weight".into()),
         "output_norm.weight" => Some("model.norm.weight".into()),
