@@ -161,7 +161,7 @@ impl Coordinator {
 
     fn run(&mut self, Reading { tokens, request }: Reading) -> Result<Vec<f32>> {
         let pages = (0..tokens.len().div_ceil(PAGE_TOKENS) as u32).collect();
-        let segment = Segment { tokens, start: 0, pages, want: Want::Hidden };
+        let segment = Segment { tokens, start: 0, pages, want: Want::Hidden, blend: None };
         let output = self.model.forward(&Batch { segments: vec![segment] })?;
         Ok(self.similarity.embed(&output[0].hidden, self.model.hidden_size(), request))
     }
