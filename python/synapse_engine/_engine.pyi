@@ -19,6 +19,7 @@ __all__ = [
     "EventQueue",
     "FileError",
     "FormatError",
+    "HebbianBias",
     "InternalError",
     "ModelError",
     "QueueFullError",
@@ -166,6 +167,61 @@ class Engine:
         ``multiply_adds`` of weights and ``bytes`` of weights, keys and values that have to be read once.
         """
     def close(self) -> None: ...
+
+@final
+class HebbianBias:
+    """What feedback taught: biases, in logits, between regions of the space of requests and specialists.
+
+    ``rust/engine/src/swarm/hebbian.rs`` has the rule. ``now`` is in seconds since 1970; None reads the clock.
+    """
+
+    def __new__(
+        cls,
+        space: str,
+        dimensions: int,
+        *,
+        bound: float | None = None,
+        rate: float | None = None,
+        forgetting: float | None = None,
+        half_life_days: float | None = None,
+        near: float | None = None,
+        far: float | None = None,
+        most_regions: int | None = None,
+    ) -> Self:
+        """``space`` names the model whose embeddings these are, with ``dimensions`` numbers each; None is the usual
+        value of a setting. RequestError for settings that cannot work.
+        """
+    def bias(self, embedding: Sequence[float], names: Sequence[str], *, now: float | None = None) -> dict[str, float]:
+        """Of each name for this request, within ``bound``; 0 where nothing was learnt."""
+    def learn(
+        self,
+        embedding: Sequence[float],
+        specialist: str,
+        reward: float,
+        *,
+        label: str = "",
+        now: float | None = None,
+    ) -> dict[str, Any]:
+        """Learns from a ``reward`` of -1 to 1; ``label`` is the request in a few words.
+
+        region, born (whether it is new), merged and forgotten (regions that went for it), before, after (the bias of
+        this specialist for this request). RequestError for what is no embedding, name or reward.
+        """
+    def active(self, embedding: Sequence[float], *, now: float | None = None) -> list[dict[str, Any]]:
+        """The regions that bear on this request, as in ``describe``, with ``cosine`` and ``weight`` (0 to 1)."""
+    def describe(self, *, now: float | None = None) -> list[dict[str, Any]]:
+        """Every region, the strongest first: region (its number), label, strength, feedbacks, created, updated,
+        specialists (by name: bias, feedbacks).
+        """
+    def reset(self, *, region: int | None = None, specialist: str | None = None) -> int:
+        """Forgets a region, a specialist, one in the other, or all; returns how many ties are gone."""
+    def export_json(self) -> str: ...
+    def import_json(self, text: str, *, now: float | None = None) -> None:
+        """Takes what ``export_json`` gave in place of its own; RequestError (and no change) for anything else."""
+    def copy(self) -> HebbianBias:
+        """To try something out on."""
+    def settings(self) -> dict[str, Any]: ...
+    def __len__(self) -> int: ...
 
 def doctor() -> dict[str, Any]:
     """CPU, kernel set (none, and the problem, if the one forced cannot run), threads, memory."""

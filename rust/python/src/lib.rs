@@ -8,6 +8,7 @@ mod engine;
 mod errors;
 mod event;
 mod gguf;
+mod hebbian;
 mod queue;
 mod request;
 mod roofs;
@@ -20,6 +21,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<event::PyEvent>()?;
     module.add_class::<queue::EventQueue>()?;
+    module.add_class::<hebbian::HebbianBias>()?;
     module.add_function(wrap_pyfunction!(doctor::doctor, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_tensor, module)?)?;
     module.add_function(wrap_pyfunction!(roofs::roofs, module)?)?;

@@ -4,7 +4,7 @@ mod logprobs;
 #[cfg(test)]
 mod oracle;
 mod penalties;
-mod random;
+pub(crate) mod random;
 mod sampler;
 mod softmax;
 mod validate;
