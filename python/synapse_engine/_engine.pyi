@@ -132,6 +132,9 @@ class Engine:
         draft_model: str | None = None,
         past_window: Literal["exact", "restart"] = "exact",
         packed_file: bool = True,
+        max_adapters: int = 64,
+        max_adapter_rank: int = 256,
+        max_adapter_bytes: int = ...,
     ) -> Self:
         """Loads ``path`` (a GGUF file, or a folder or file of safetensors), and a ``draft_model`` of the same kinds.
         ``past_window``: how an answer outgrows a model that sees a fixed number of tokens.
@@ -151,7 +154,8 @@ class Engine:
         """Queues work and returns its id at once.
 
         ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str),
-        ``max_queue_seconds`` (QueueTimeoutError after waiting this long).
+        ``max_queue_seconds`` (QueueTimeoutError after waiting this long), ``adapters`` (list of (name, weight): what each
+        adds is multiplied with its weight; RequestError for a name that is not loaded).
         For generate: ``max_new_tokens`` (absent: what the context window has room for), ``choices``, ``stop`` (list of
         str), ``stop_tokens`` (besides the model's own), ``ignore_eos`` (bool: leave the model's own out), ``logprobs``
         (int or None), ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``typical_p``, ``repetition_penalty``,
@@ -159,6 +163,15 @@ class Engine:
         model's default. For score: ``top``. Unknown keys are refused with RequestError.
         """
     def cancel(self, request_id: int) -> None: ...
+    def load_adapter(self, name: str, path: str) -> dict[str, Any]:
+        """Loads a LoRA adapter (a PEFT folder or a GGUF file), in the place of one of this name, while requests go on; those
+        that run end with what they began with. Returns name, path, format, base_model, generation (another for each
+        load), rank (the highest), modules, bytes and invocation_tokens (aLoRA).
+        """
+    def unload_adapter(self, name: str) -> None:
+        """Takes an adapter out; requests that run end with it. Raises RequestError if there is none of this name."""
+    def adapters(self) -> list[dict[str, Any]]:
+        """What ``load_adapter`` returned, for each adapter that is loaded, by name."""
     def stats(self) -> dict[str, Any]:
         """waiting, running, kv_pages_used, kv_pages_total, prompt_tokens_total, completion_tokens_total,
         cached_tokens_total, drafted_tokens_total, accepted_tokens_total, steps_total, ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from synapse_engine import _engine
-from synapse_engine.options import generate_request
+from synapse_engine.options import generate_request, weighted
 from synapse_engine.results import Outcome
 from synapse_engine.store import Store
 from synapse_engine.store.names import PathName, parse_name
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from synapse_engine.options import GenerateOptions
+    from synapse_engine.options import Adapters, GenerateOptions
     from synapse_engine.results import Generation, Token
 
     Messages = Sequence[Mapping[str, Any]]
@@ -42,6 +42,9 @@ class Engine:
     ``past_window`` is for organelle models, which see 256 tokens at a time: "exact" computes every token beyond from
     the last 256, a whole prompt for each; "restart" goes on with the last 128 whenever the window is full, which is
     faster and sees less.
+
+    LoRA adapters come and go while the model runs (``load_adapter``), up to ``max_adapters`` of at most
+    ``max_adapter_rank`` and ``max_adapter_bytes`` in all; each request says which it wants (``adapters=``).
     """
 
     def __init__(
@@ -61,6 +64,9 @@ class Engine:
         draft_model: str | os.PathLike[str] | None = None,
         past_window: Literal["exact", "restart"] = "exact",
         packed_file: bool = True,
+        max_adapters: int = 64,
+        max_adapter_rank: int = 256,
+        max_adapter_bytes: int = 4 << 30,
     ) -> None:
         check_device(device)
         self.path, usual_quant = find_model(model)
@@ -78,6 +84,9 @@ class Engine:
             draft_model=None if draft_model is None else str(find_model(draft_model)[0]),
             past_window=past_window,
             packed_file=packed_file,
+            max_adapters=max_adapters,
+            max_adapter_rank=max_adapter_rank,
+            max_adapter_bytes=max_adapter_bytes,
         )
         self._dispatcher = Dispatcher(self._native)
 
@@ -119,11 +128,27 @@ class Engine:
         streams = [Stream(self._native, {"tokens": self.tokenize(text), "task": "embed"}) for text in batch]
         return [unit_length(stream.finish().embedding) for stream in streams]
 
-    def score(self, text: str, *, top: int = 0) -> list[Token]:
+    def score(self, text: str, *, top: int = 0, adapters: Adapters | None = None) -> list[Token]:
         """Every token of ``text`` with its log-probability given those before it, and the ``top`` likeliest instead."""
-        request = {"tokens": self.tokenize(text), "task": "score", "top": top}
+        request = {"tokens": self.tokenize(text), "task": "score", "top": top, "adapters": weighted(adapters)}
         with Stream(self._native, request) as stream:
             return list(stream.finish().generation().tokens)
+
+    def load_adapter(self, name: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Loads a LoRA adapter (a folder as ``peft`` writes it, or a GGUF adapter), in the place of one of this name.
+
+        Requests go on meanwhile; those that run end with the adapter they began with. Returns what ``adapters`` lists.
+        """
+        return self._native.load_adapter(name, str(path))
+
+    def unload_adapter(self, name: str) -> None:
+        """Takes an adapter out. Raises RequestError if there is none of this name."""
+        self._native.unload_adapter(name)
+
+    @property
+    def adapters(self) -> list[dict[str, Any]]:
+        """The loaded adapters: name, path, format, generation (another for each load), rank, modules, bytes, ..."""
+        return self._native.adapters()
 
     def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
         """Token ids of ``text``; ``add_special`` adds what the model wants around a text, such as its first token."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 from synapse_engine._engine import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+
+Adapters = Union[str, Mapping[str, float]]
+"""A loaded adapter's name, or a blend: names with what their additions are multiplied with."""
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -45,6 +50,8 @@ class GenerateOptions(TypedDict, total=False):
     """The same seed gives the same answer, whatever else runs."""
     client: str
     """Requests of one client wait in one line, and lines take turns."""
+    adapters: Adapters
+    """Loaded adapters to compute with."""
 
 
 def generate_request(tokens: list[int], options: GenerateOptions) -> dict[str, Any]:
@@ -56,12 +63,22 @@ def generate_request(tokens: list[int], options: GenerateOptions) -> dict[str, A
     request["max_new_tokens"] = request.pop("max_tokens", None)
     stop = request.get("stop")
     request["stop"] = [stop] if isinstance(stop, str) else stop
+    request["adapters"] = weighted(request.get("adapters"))
     if "logit_bias" in request:
         request["logit_bias"] = dict(request["logit_bias"])
     for name in ("stop", "stop_tokens"):
         if request.get(name) is not None:
             request[name] = list(request[name])
     return request
+
+
+def weighted(adapters: Adapters | None) -> list[tuple[str, float]]:
+    """The native module's adapters: names with weights, in the order in which they are added."""
+    if adapters is None:
+        return []
+    if isinstance(adapters, str):
+        return [(adapters, 1.0)]
+    return [(name, float(weight)) for name, weight in adapters.items()]
 
 
 def unknown_option(name: str) -> RequestError:

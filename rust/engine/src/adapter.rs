@@ -2,7 +2,11 @@
 //! that a user gives, and no arithmetic.
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use synapse_kernels::Matrix;
@@ -35,6 +39,17 @@ pub struct LowRank {
 /// Names an adapter for as long as the process lives; one that replaces another has a new one.
 pub type Generation = u64;
 
+/// Where an adapter came from, for people to read.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// File or folder.
+    pub path: PathBuf,
+    /// `"peft"` or `"gguf"`.
+    pub format: &'static str,
+    /// The base model, as the adapter's maker called it.
+    pub base_model: Option<String>,
+}
+
 /// An adapter that fits a model. Whoever computes with it holds it, so that it can be replaced at any time.
 #[derive(Debug)]
 pub struct Adapter {
@@ -44,9 +59,17 @@ pub struct Adapter {
     pub parts: Vec<Option<LowRank>>,
     /// Tokens from whose last occurrence in the prompt it counts (aLoRA, Greenewald et al. 2025); if empty it always counts.
     pub invocation: Vec<TokenId>,
+    /// See there.
+    pub origin: Origin,
 }
 
 impl Adapter {
+    /// Of a new generation.
+    pub fn new(parts: Vec<Option<LowRank>>, invocation: Vec<TokenId>, origin: Origin) -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+        Self { generation: GENERATIONS.fetch_add(1, Ordering::Relaxed), parts, invocation, origin }
+    }
+
     /// What it adds at a site.
     pub fn part(&self, site: SiteId) -> Option<&LowRank> {
         self.parts.get(site)?.as_ref()
@@ -103,8 +126,7 @@ mod tests {
 
     #[test]
     fn an_adapter_is_invoked_by_the_last_occurrence_of_its_tokens() {
-        let adapter =
-            |invocation: &[TokenId]| Adapter { generation: 1, parts: Vec::new(), invocation: invocation.into() };
+        let adapter = |invocation: &[TokenId]| Adapter::new(Vec::new(), invocation.into(), Origin::default());
         assert_eq!(adapter(&[]).invoked(&[1, 2]), Some(0));
         assert_eq!(adapter(&[7, 8]).invoked(&[7, 8, 1, 7, 8, 2]), Some(3));
         assert_eq!(adapter(&[7, 8]).invoked(&[8, 7]), None);
@@ -113,18 +135,18 @@ mod tests {
 
     #[test]
     fn blends_differ_by_adapter_weight_order_and_place() {
-        let adapter = |generation| Arc::new(Adapter { generation, parts: Vec::new(), invocation: Vec::new() });
-        let part = |generation, weight, from| Part { adapter: adapter(generation), weight, from };
+        let adapters = [(); 2].map(|()| Arc::new(Adapter::new(Vec::new(), Vec::new(), Origin::default())));
+        let part = |index: usize, weight, from| Part { adapter: Arc::clone(&adapters[index]), weight, from };
         let blends = [
+            vec![part(0, 1.0, 0)],
             vec![part(1, 1.0, 0)],
-            vec![part(2, 1.0, 0)],
-            vec![part(1, 0.5, 0)],
-            vec![part(1, 1.0, 3)],
-            vec![part(1, 1.0, 0), part(2, 1.0, 0)],
-            vec![part(2, 1.0, 0), part(1, 1.0, 0)],
+            vec![part(0, 0.5, 0)],
+            vec![part(0, 1.0, 3)],
+            vec![part(0, 1.0, 0), part(1, 1.0, 0)],
+            vec![part(1, 1.0, 0), part(0, 1.0, 0)],
         ];
         let digests: std::collections::BTreeSet<u64> = blends.iter().map(|blend| digest(blend)).collect();
         assert_eq!(digests.len(), blends.len());
-        assert_eq!(digest(&[part(1, 1.0, 0)]), digest(&blends[0]));
+        assert_eq!(digest(&[part(0, 1.0, 0)]), digest(&blends[0]));
     }
 }

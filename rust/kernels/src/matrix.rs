@@ -11,6 +11,9 @@ use crate::{
     simd::{LANES, Portable},
 };
 
+/// Bytes of a packed matrix from which on it is packed by several threads.
+const WORTH_A_THREAD: usize = 1 << 20;
+
 /// `(rows, cols)` = (out features, in features), in tiles of 16 rows.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -86,16 +89,24 @@ impl Matrix {
         let bytes = Self::packed_bytes(format, rows, cols).expect("a matrix whose size can be counted");
         let mut bytes = AlignedBytes::zeroed(bytes);
         let tile_bytes = tile_bytes(format, cols);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = match bytes.as_mut().len() < WORTH_A_THREAD {
+            true => 1,
+            false => std::thread::available_parallelism().map_or(1, usize::from),
+        };
         let tiles_each = rows.div_ceil(LANES).div_ceil(threads).max(1);
         std::thread::scope(|scope| {
             for (part, bytes) in bytes.as_mut().chunks_mut((tiles_each * tile_bytes).max(1)).enumerate() {
                 let pack_tile = &pack_tile;
-                scope.spawn(move || {
+                let mut pack = move || {
                     for (index, tile) in bytes.chunks_exact_mut(tile_bytes).enumerate() {
                         pack_tile((part * tiles_each + index) * LANES, tile);
                     }
-                });
+                };
+                if threads == 1 {
+                    pack();
+                } else {
+                    scope.spawn(pack);
+                }
             }
         });
         Matrix { format, rows, cols, bytes: bytes.into() }

@@ -15,7 +15,7 @@ use synapse_engine::{
     Error, Result,
     backends::KvType,
     batch::TokenId,
-    engine::{EngineHandle, EngineOptions, Models, PastWindow},
+    engine::{AdapterLimits, EngineHandle, EngineOptions, Models, PastWindow},
     load::{self, LoadOptions, Loaded, ModelInfo, Quant},
     schedule::RequestId,
     speculate::Speculation,
@@ -23,7 +23,7 @@ use synapse_engine::{
 };
 
 use crate::{
-    describe, errors,
+    adapters, describe, errors,
     errors::field,
     queue::EventQueue,
     request::{self, ModelDefaults},
@@ -49,7 +49,8 @@ impl Engine {
     #[pyo3(signature = (
         path, *, quant = "auto", threads = None, context_length = None, kv_type = "f16", kv_tokens = None,
         max_sequences = 64, max_queue = 256, prefill_chunk = 512, prefix_cache = true, speculation = "ngram",
-        draft_model = None, past_window = "exact", packed_file = true,
+        draft_model = None, past_window = "exact", packed_file = true, max_adapters = 64, max_adapter_rank = 256,
+        max_adapter_bytes = 4 << 30,
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python's keyword arguments")]
     fn new(
@@ -68,6 +69,9 @@ impl Engine {
         draft_model: Option<&str>,
         past_window: &str,
         packed_file: bool,
+        max_adapters: usize,
+        max_adapter_rank: usize,
+        max_adapter_bytes: u64,
     ) -> PyResult<Self> {
         errors::run(py, || {
             let quant = parse_quant(quant)?;
@@ -75,7 +79,16 @@ impl Engine {
             let load = LoadOptions { quant, threads, context_length, kv_type, kv_tokens, packed_file };
             let speculation = parse_speculation(speculation)?;
             let past_window = parse_past_window(past_window)?;
-            let run = EngineOptions { max_sequences, max_queue, prefill_chunk, prefix_cache, speculation, past_window };
+            let adapters = AdapterLimits { count: max_adapters, rank: max_adapter_rank, bytes: max_adapter_bytes };
+            let run = EngineOptions {
+                max_sequences,
+                max_queue,
+                prefill_chunk,
+                prefix_cache,
+                speculation,
+                past_window,
+                adapters,
+            };
             Self::start(Path::new(path), draft_model.map(Path::new), &load, run)
         })
     }
@@ -124,11 +137,27 @@ impl Engine {
         })
     }
 
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = errors::run(py, || match self.closed.load(Ordering::Relaxed) {
-            true => Err(Error::Closed),
-            false => Ok(self.handle.stats()),
+    fn load_adapter<'py>(&self, py: Python<'py>, name: &str, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
+        let adapter = errors::run(py, || {
+            let adapters = self.open()?.adapters();
+            let adapter = load::load_adapter(&path, &self.info.config, adapters.sites())?;
+            adapters.insert(name, Arc::clone(&adapter))?;
+            Ok(adapter)
         })?;
+        adapters::describe(py, name, &adapter)
+    }
+
+    fn unload_adapter(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        errors::run(py, || self.open()?.adapters().remove(name))
+    }
+
+    fn adapters<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let adapters = errors::run(py, || Ok(self.open()?.adapters().list()))?;
+        adapters.iter().map(|(name, adapter)| adapters::describe(py, name, adapter)).collect()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = errors::run(py, || Ok(self.open()?.stats()))?;
         describe::stats(py, &stats)
     }
 
@@ -162,6 +191,13 @@ impl Engine {
         let defaults = ModelDefaults { generation, context_length: handle.context_length() };
         let (closed, draft_model) = (AtomicBool::new(false), draft_path.map(Path::to_owned));
         Ok(Self { handle, closed, tokenizer, template, defaults, info, speculation, draft_model })
+    }
+
+    fn open(&self) -> Result<&EngineHandle> {
+        match self.closed.load(Ordering::Relaxed) {
+            true => Err(Error::Closed),
+            false => Ok(&self.handle),
+        }
     }
 
     fn render(&self, messages: &str, add_generation_prompt: bool, tools: Option<&str>) -> Result<String> {

@@ -1,6 +1,7 @@
 //! Python bindings. Converts types, releases the GIL, maps errors; knows no arithmetic and no models.
 use pyo3::prelude::*;
 
+mod adapters;
 mod coordinator;
 mod describe;
 mod doctor;

@@ -11,7 +11,7 @@ use synapse_engine::{
     schedule::{GenerateOptions, Request, Task},
 };
 
-use crate::errors::field;
+use crate::{adapters, errors::field};
 
 type Parsed<T> = Result<T, Error>;
 
@@ -29,6 +29,7 @@ pub fn parse(request: &Bound<'_, PyDict>, model: &ModelDefaults) -> Parsed<Reque
     let tokens = fields.tokens("tokens")?.ok_or_else(|| field("tokens", "required: the prompt's token ids"))?;
     let max_queue_seconds = fields.number("max_queue_seconds")?.map(f64::from);
     let client = fields.text("client")?.unwrap_or_default();
+    let adapters = fields.take("adapters")?.map(|value| adapters::parse(&value)).transpose()?.unwrap_or_default();
     let task_name = fields.text("task")?.unwrap_or_else(|| "generate".to_owned());
     let task = match task_name.as_str() {
         "generate" => Task::Generate(generate_options(&mut fields, tokens.len(), model)?),
@@ -37,7 +38,7 @@ pub fn parse(request: &Bound<'_, PyDict>, model: &ModelDefaults) -> Parsed<Reque
         other => return Err(field("task", format!("expected 'generate', 'embed' or 'score', found '{other}'"))),
     };
     fields.finish(&task_name)?;
-    Ok(Request { tokens, task, client, max_queue_seconds })
+    Ok(Request { tokens, task, client, adapters, max_queue_seconds })
 }
 
 fn generate_options(fields: &mut Fields<'_>, prompt: usize, model: &ModelDefaults) -> Parsed<GenerateOptions> {
@@ -192,7 +193,7 @@ fn float(value: &Bound<'_, PyAny>) -> Option<f32> {
 /// The longest value shown in an error, in characters.
 const SHOWN: usize = 60;
 
-fn mismatch(key: &str, wanted: &str, found: &Bound<'_, PyAny>) -> Error {
+pub fn mismatch(key: &str, wanted: &str, found: &Bound<'_, PyAny>) -> Error {
     let shown = found.repr().map_or_else(|_| "a value that cannot be shown".to_owned(), |repr| repr.to_string());
     let cut: String = shown.chars().take(SHOWN).collect();
     let dots = if cut.len() < shown.len() { "..." } else { "" };

@@ -5,7 +5,7 @@ use synapse_kernels::{Format, Matrix};
 
 use super::{ModelConfig, Settings, build, testing::*};
 use crate::{
-    adapter::{Adapter, Blend, LowRank, Part, Site},
+    adapter::{Adapter, Blend, LowRank, Origin, Part, Site},
     backends::{Cpu, KvType},
     batch::{Batch, Model, PAGE_TOKENS, Segment, Want},
 };
@@ -30,7 +30,7 @@ fn values(sites: &[Site], seed: u64, rank: usize, every: usize) -> Values {
     sites.iter().enumerate().step_by(every).map(site).collect()
 }
 
-fn adapter(sites: &[Site], values: &Values, format: Format, generation: u64) -> Arc<Adapter> {
+fn adapter(sites: &[Site], values: &Values, format: Format) -> Arc<Adapter> {
     let pack = |rows: usize, cols: usize, values: &[f32]| {
         Matrix::pack_f32(format, rows, cols, |row, out| out.copy_from_slice(&values[row * cols..][..cols]))
     };
@@ -38,7 +38,7 @@ fn adapter(sites: &[Site], values: &Values, format: Format, generation: u64) -> 
         let (down, up, rank) = values.get(name)?;
         Some(LowRank { down: pack(*rank, *input, down), up: pack(*out, *rank, up), scale: 2.0 })
     };
-    Arc::new(Adapter { generation, parts: sites.iter().map(part).collect(), invocation: Vec::new() })
+    Arc::new(Adapter::new(sites.iter().map(part).collect(), Vec::new(), Origin::default()))
 }
 
 /// A model whose weights have the additions in them.
@@ -74,7 +74,7 @@ fn an_adapted_model_is_the_merged_model() {
     for config in [config(), ModelConfig { hidden_size: 56, intermediate_size: 33, head_dim: 6, ..qwen2_config() }] {
         let mut model = model(&config, Format::F32, KvType::F32, 2);
         let [one, other] = [(1, 5, 1), (2, 16, 2)].map(|(seed, rank, every)| values(model.sites(), seed, rank, every));
-        let [first, second] = [&one, &other].map(|values| adapter(model.sites(), values, Format::F32, 1));
+        let [first, second] = [&one, &other].map(|values| adapter(model.sites(), values, Format::F32));
         let text = text(1, LEN, config.vocab_size);
         let plain = run(&mut *model, whole(&text));
         for (blend, merge) in [
@@ -100,7 +100,7 @@ fn rows_with_different_adapters_are_as_alone() {
         let mut together = make(3);
         let adapters = [(3, 1), (8, 2), (17, 1)].map(|(rank, every)| {
             let values = values(together.sites(), rank as u64, rank, every);
-            adapter(together.sites(), &values, Format::F16, rank as u64)
+            adapter(together.sites(), &values, Format::F16)
         });
         let [a, b, c] = &adapters;
         let blends = [vec![(a, 1.0, 0)], vec![], vec![(b, 1.0, 0), (a, 0.5, 20)], vec![(c, 2.0, 0)], vec![(c, 2.0, 0)]];
@@ -129,7 +129,7 @@ fn rows_with_different_adapters_are_as_alone() {
 fn an_adapter_counts_from_its_position_on() {
     let config = config();
     let mut model = model(&config, Format::F32, KvType::F32, 2);
-    let adapter = adapter(model.sites(), &values(model.sites(), 1, 4, 1), Format::F32, 1);
+    let adapter = adapter(model.sites(), &values(model.sites(), 1, 4, 1), Format::F32);
     let text = text(1, LEN, config.vocab_size);
     let plain = run(&mut *model, whole(&text));
     let from = run(&mut *model, with(&[(&adapter, 1.0, 21)], whole(&text)));

@@ -1,5 +1,6 @@
 //! From a path to a model that is ready to run: opens the files, packs the weights or maps the packed file, sizes the KV
 //! memory. Knows neither how files are laid out nor how a model computes.
+mod adapter;
 mod draft;
 mod memory;
 mod pack;
@@ -10,6 +11,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use adapter::load_adapter;
 pub use draft::load_draft;
 pub use memory::total_memory;
 pub use quant::Quant;

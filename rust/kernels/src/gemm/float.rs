@@ -67,20 +67,40 @@ pub unsafe fn tile<S: Simd, W: Float>(
 ) {
     // SAFETY: as the caller vouches.
     unsafe {
-        let mut acc = [[S::splat(0.0); CHAINS]; ROWS];
-        let row: [*const f32; ROWS] = std::array::from_fn(|r| x.add((first + r.min(count - 1)) * cols));
+        // Decoding has one row per adapter: three more would take four times as long.
+        match count {
+            1 => some_rows::<S, W, 1>(tile, x, cols, first, count, sink),
+            _ => some_rows::<S, W, ROWS>(tile, x, cols, first, count, sink),
+        }
+    }
+}
+
+/// [`tile`] for `count <= N`; what is computed beyond `count` is dropped.
+#[inline(always)]
+unsafe fn some_rows<S: Simd, W: Float, const N: usize>(
+    tile: *const u8,
+    x: *const f32,
+    cols: usize,
+    first: usize,
+    count: usize,
+    sink: Sink,
+) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let mut acc = [[S::splat(0.0); CHAINS]; N];
+        let row: [*const f32; N] = std::array::from_fn(|r| x.add((first + r.min(count - 1)) * cols));
         let whole = cols - cols % CHAINS;
         for k in (0..whole).step_by(CHAINS) {
             for chain in 0..CHAINS {
                 let weights = W::load::<S>(tile.add((k + chain) * LANES * W::BYTES));
-                for r in 0..ROWS {
+                for r in 0..N {
                     acc[r][chain] = S::fma(weights, S::splat(*row[r].add(k + chain)), acc[r][chain]);
                 }
             }
         }
         for k in whole..cols {
             let weights = W::load::<S>(tile.add(k * LANES * W::BYTES));
-            for r in 0..ROWS {
+            for r in 0..N {
                 acc[r][0] = S::fma(weights, S::splat(*row[r].add(k)), acc[r][0]);
             }
         }

@@ -10,16 +10,16 @@ use super::{
 };
 use crate::{
     Error,
-    adapter::{Adapter, LowRank, Site},
+    adapter::{Adapter, LowRank, Origin, Site},
     batch::{PAGE_TOKENS, TokenId},
     schedule::{GenerateOptions, Request, Task},
 };
 
 const RANK: usize = 4;
 
-fn adapter(sites: &[Site], generation: u64, invocation: &[TokenId]) -> Arc<Adapter> {
+fn adapter(sites: &[Site], seed: u64, invocation: &[TokenId]) -> Arc<Adapter> {
     let pack = |name: &str, rows: usize, cols: usize| {
-        let name = format!("{name} {generation}");
+        let name = format!("{name} {seed}");
         let value = |row: usize, col: usize| noise(&name, row * cols + col);
         Matrix::pack_f32(Format::F32, rows, cols, |row, out| {
             out.iter_mut().enumerate().for_each(|(col, out)| *out = value(row, col));
@@ -29,21 +29,21 @@ fn adapter(sites: &[Site], generation: u64, invocation: &[TokenId]) -> Arc<Adapt
         let (down, up) = (pack(&format!("{name} down"), RANK, *input), pack(name, *out, RANK));
         Some(LowRank { down, up, scale: 1.0 })
     };
-    Arc::new(Adapter { generation, parts: sites.iter().map(part).collect(), invocation: invocation.into() })
+    Arc::new(Adapter::new(sites.iter().map(part).collect(), invocation.into(), Origin::default()))
 }
 
 /// An engine with the adapters `one` and `two`, and `late`, which the token 25 invokes.
 fn harness(pages: usize, options: EngineOptions) -> Harness {
     let harness = Harness::with_model(model(pages), options);
-    for (name, generation, invocation) in [("one", 1, &[][..]), ("two", 2, &[]), ("late", 3, &[25])] {
-        put(&harness, name, generation, invocation);
+    for (name, seed, invocation) in [("one", 1, &[][..]), ("two", 2, &[]), ("late", 3, &[25])] {
+        put(&harness, name, seed, invocation);
     }
     harness
 }
 
-fn put(harness: &Harness, name: &str, generation: u64, invocation: &[TokenId]) {
+fn put(harness: &Harness, name: &str, seed: u64, invocation: &[TokenId]) {
     let adapters = harness.engine.adapters();
-    adapters.insert(name, adapter(adapters.sites(), generation, invocation)).unwrap();
+    adapters.insert(name, adapter(adapters.sites(), seed, invocation)).unwrap();
 }
 
 fn with(adapters: &[(&str, f32)], request: Request) -> Request {
