@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from synapse_engine._engine import RequestError
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-Adapters = Union[str, Mapping[str, float]]
+Adapters: TypeAlias = str | Mapping[str, float]
 """A loaded adapter's name, or a blend: names with what their additions are multiplied with."""
 
 

@@ -116,7 +116,7 @@ impl Adapters {
         let mut parts = Vec::new();
         for (name, weight) in wanted {
             let adapter = named.get(name).ok_or_else(|| unknown(name, &named))?;
-            if !(weight.abs() <= MAX_WEIGHT) {
+            if weight.is_nan() || weight.abs() > MAX_WEIGHT {
                 let reason = format!("{name}: expected a weight from -{MAX_WEIGHT} to {MAX_WEIGHT}, found {weight}");
                 return Err(refused("adapters", reason));
             }

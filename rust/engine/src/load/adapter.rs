@@ -45,7 +45,9 @@ fn check(Site { name, shape: (out, input) }: &Site, part: &adapters::LowRank) ->
     let (down, up) = (part.a.shape(), part.b.shape());
     match (down.1, up.0) == (*input, *out) {
         true => Ok(()),
-        false => Err(format!("`{name}` maps {input} to {out} features in this model, {} to {} in the adapter", down.1, up.0)),
+        false => {
+            Err(format!("`{name}` maps {input} to {out} features in this model, {} to {} in the adapter", down.1, up.0))
+        }
     }
 }
 
