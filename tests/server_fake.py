@@ -2,6 +2,9 @@
 
 Its tokens are bytes, and its answer to a prompt is the script after the last ``SAY:`` in it, or ``the quick brown fox``
 over and over. Commands at the start of a script: ``FAIL``, ``SLOW`` (one token in 20 ms), ``HANG`` (no token ever).
+
+Its router finds the specialist by the request's first word, ``math: ...``, with the probability behind it, if there is
+one: ``math 0.6: ...``.
 """
 
 import itertools
@@ -11,7 +14,10 @@ import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from collections.abc import Sequence as Many
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from synapse_engine import ClosedError, ContextLengthError, InternalError, ModelError, QueueFullError, RequestError
@@ -23,7 +29,7 @@ BABBLE = "the quick brown fox jumps over the lazy dog. "
 GENERATE_KEYS = {
     "tokens", "task", "client", "max_new_tokens", "choices", "stop", "stop_tokens", "ignore_eos", "logprobs",
     "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "logit_bias", "seed",
+    "frequency_penalty", "logit_bias", "seed", "adapters",
 }  # fmt: skip
 
 
@@ -176,7 +182,8 @@ class Running:
                 text, sequence.pending = sequence.pending.decode(), b""
             except UnicodeDecodeError:
                 text = ""
-        tokens = [entry(byte, -0.5 - sequence.index / 10, self.request.get("logprobs"))]
+        logprob = self.engine.logprob(self.prompt) - sequence.index / 10
+        tokens = [entry(byte, logprob, self.request.get("logprobs"))]
         self.put("text", index=sequence.index, text=text, tokens=tokens)
 
     def finish(self, sequence: Sequence, reason: str) -> None:
@@ -200,6 +207,9 @@ class FakeEngine:
         self.requests: list[dict[str, Any]] = []
         self.cancelled: list[int] = []
         self.closed = False
+        self.logprob: Callable[[str], float] = lambda _prompt: -0.5
+        self.loaded: dict[str, dict[str, Any]] = {}
+        self._generations = itertools.count(1)
         self._prompts: list[list[int]] = []
         self._ids = itertools.count(1)
         self._waiting: deque[Running] = deque()
@@ -252,7 +262,27 @@ class FakeEngine:
             self._changed.notify()
             return running.id
 
+    def load_adapter(self, name: str, path: str) -> dict[str, Any]:
+        if self.closed:
+            raise ClosedError("the engine is closed")
+        if not Path(path).exists() or Path(path).name == "unfit":
+            error = ModelError(f"adapter {path}: it is for another model")
+            error.hint = "train one for this model"
+            raise error
+        self.loaded[name] = {"name": name, "path": path, "generation": next(self._generations), "rank": 8, "bytes": 1}
+        return self.loaded[name]
+
+    def unload_adapter(self, name: str) -> None:
+        if self.loaded.pop(name, None) is None:
+            raise request_error("adapters", f"there is no adapter {name!r}")
+
+    def adapters(self) -> list[dict[str, Any]]:
+        return list(self.loaded.values())
+
     def _check(self, request: dict[str, Any]) -> None:
+        for name, _weight in request.get("adapters") or ():
+            if name not in self.loaded:
+                raise request_error("adapters", f"there is no adapter {name!r}")
         allowed = {"generate": GENERATE_KEYS, "score": {"tokens", "task", "client", "top"}}
         unknown = set(request) - allowed.get(request.get("task", "generate"), {"tokens", "task", "client"})
         assert not unknown, unknown
@@ -328,3 +358,35 @@ class FakeEngine:
 def common_prefix(one: list[int], other: list[int]) -> int:
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
     return min(sum(1 for _ in same), len(one) - 1)
+
+
+@dataclass(frozen=True)
+class FakeDecision:
+    specialist: str | None
+    probabilities: dict[str, float]
+    reason: str
+    seconds: float = 0.001
+    threshold: float = 0.5
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class FakeRouter:
+    """See the module's text. ``routed`` keeps what it was asked."""
+
+    def __init__(self, specialists: Many[Any]) -> None:
+        self.routed: list[list[tuple[str, str]]] = []
+        self.set_specialists(specialists)
+
+    def set_specialists(self, specialists: Many[Any]) -> None:
+        self.names = [specialist.name for specialist in specialists]
+
+    def route(self, turns: list[tuple[str, str]]) -> FakeDecision:
+        self.routed.append(turns)
+        name, _, probability = turns[-1][1].partition(":")[0].partition(" ")
+        if name not in self.names:
+            return FakeDecision(None, dict.fromkeys(self.names, 0.1 / len(self.names)), "below threshold")
+        likely = float(probability or 0.9)
+        rest = (1 - likely) / len(self.names)
+        return FakeDecision(name, {**dict.fromkeys(self.names, rest), name: likely}, "chosen")

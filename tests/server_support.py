@@ -1,28 +1,42 @@
 """Runs the server in a thread of the test, on a free port of 127.0.0.1."""
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 
-from server_fake import FakeEngine, FakeQueue
+from server_fake import FakeEngine, FakeQueue, FakeRouter
 from synapse_engine.server import ApiServer, ServerOptions
+from synapse_engine.server.swarm.desk import Desk
+from synapse_engine.server.swarm.router import open_router
+from synapse_engine.specialists import Library
 
 MODEL = "test/fake-1"
 HTTP = httpx.Client(timeout=30)
 
 
 @contextlib.contextmanager
-def running(engines: Any, new_queue: Any = None, **options: Any) -> Iterator[str]:
-    """The base URL of a server over ``engines``, by their names."""
+def running(engines: Any, new_queue: Any = None, desk: Desk | None = None, **options: Any) -> Iterator[str]:
+    """The base URL of a server over ``engines``, by their names. Without a ``desk``, there are the starters only."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Library(Path(folder) / "specialists")
+        desk = desk or Desk(library, open_router if new_queue is None else FakeRouter)
+        with _running(engines, new_queue, desk, options) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def _running(engines: Any, new_queue: Any, desk: Desk, options: dict[str, Any]) -> Iterator[str]:
     ready = threading.Event()
     queues = {} if new_queue is None else {"new_queue": new_queue}
     options = {"port": 0, "drain_seconds": 0.2, **options}
-    server = ApiServer(engines, ServerOptions(**options), on_ready=lambda _: ready.set(), **queues)
+    server = ApiServer(engines, ServerOptions(**options), on_ready=lambda _: ready.set(), desk=desk, **queues)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -43,7 +43,7 @@ def fake():
 
 @pytest.fixture(scope="module")
 def real(engine):
-    with running({REAL_MODEL: engine.native}, aliases={"synapse": REAL_MODEL}) as url, client(url) as api:
+    with running({REAL_MODEL: engine.native}, aliases={"gpt-4o-mini": REAL_MODEL}) as url, client(url) as api:
         yield Server(url, REAL_MODEL, engine.native, api)
 
 
@@ -266,9 +266,12 @@ def test_best_of(server):
 
 
 def test_models(server):
-    (card,) = server.api.models.list().data
+    card, routing, *specialists = server.api.models.list().data
     assert (card.id, card.object) == (server.model, "model")
     assert server.api.models.retrieve(server.model) == card
+    assert routing.id == "synapse"
+    assert "synapse/math" in [specialist.id for specialist in specialists]
+    assert server.api.models.retrieve("synapse/math") in specialists
     with pytest.raises(openai.NotFoundError) as caught:
         server.api.models.retrieve("gpt-4")
     assert caught.value.code == "model_not_found"
@@ -354,7 +357,7 @@ def test_logit_bias_decides(real):
 
 
 def test_the_alias(real):
-    answer = real.api.chat.completions.create(model="synapse", messages=QUESTION, max_tokens=3)
+    answer = real.api.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, max_tokens=3)
     assert answer.model == REAL_MODEL
 
 

@@ -15,7 +15,9 @@ from synapse_engine.server.options import ServerOptions
 from synapse_engine.server.schemas.chat import ChatBody, Message
 from synapse_engine.server.schemas.completions import CompletionBody
 from synapse_engine.server.schemas.generation import GenerationBody, StreamOptions
+from synapse_engine.server.schemas.library import AdapterBody, SpecialistBody
 from synapse_engine.server.schemas.others import DetokenizeBody, EmbeddingBody, TokenizeBody
+from synapse_engine.server.schemas.swarm import SwarmOptions
 
 PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
 ADDRESS = "http://127.0.0.1:6900"
@@ -64,6 +66,7 @@ def test_curl_examples(url, source):
 
 def test_the_tables_name_every_field():
     both = named(section("Fields of both kinds of completion"))
+    assert set(SwarmOptions.model_fields) <= named(section("Specialists in requests"))
     assert set(GenerationBody.model_fields) - {"max_tokens"} <= both
     assert set(StreamOptions.model_fields) <= both
     own = set(GenerationBody.model_fields) - {"max_tokens"}
@@ -73,6 +76,7 @@ def test_the_tables_name_every_field():
     assert {"role", "content", "name"} <= set(Message.model_fields)
     endpoints = named(section("Endpoints"))
     assert set(TokenizeBody.model_fields) | set(DetokenizeBody.model_fields) <= endpoints
+    assert set(SpecialistBody.model_fields) | set(AdapterBody.model_fields) <= endpoints
 
 
 def test_the_tables_name_no_field_that_is_not_there():

@@ -27,6 +27,11 @@ def url():
         ("POST", "/tokenize"),
         ("POST", "/detokenize"),
         ("GET", "/v1/models/{name}"),
+        ("POST", "/v1/specialists"),
+        ("GET", "/v1/specialists/{name}"),
+        ("DELETE", "/v1/specialists/{name}"),
+        ("POST", "/v1/adapters"),
+        ("DELETE", "/v1/adapters/{name}"),
     ],
 )
 def test_no_request_makes_the_server_fail(url, method, path):
@@ -53,5 +58,6 @@ def test_the_description_is_valid_and_complete(url):
         assert set(properties) == set(body.model_fields)
     assert set(description["paths"]) == {
         "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/models/{name}",
+        "/v1/specialists", "/v1/specialists/{name}", "/v1/adapters", "/v1/adapters/{name}",
         "/tokenize", "/detokenize", "/health", "/metrics",
     }  # fmt: skip

@@ -16,9 +16,12 @@ from synapse_engine.server.gates import Gates
 from synapse_engine.server.metrics import CountResponses, Metrics
 from synapse_engine.server.openapi import describe
 from synapse_engine.server.options import ServerOptions
-from synapse_engine.server.routes import chat, completions, embeddings, status, tokens
+from synapse_engine.server.routes import adapters, chat, completions, embeddings, specialists, status, tokens
 from synapse_engine.server.served import Registry
 from synapse_engine.server.state import State
+from synapse_engine.server.swarm.desk import Desk
+from synapse_engine.server.swarm.router import open_router
+from synapse_engine.specialists import Library
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,12 +36,16 @@ def create_app(
     options: ServerOptions | None = None,
     *,
     new_queue: Callable[[], EventQueue] = _engine.EventQueue,
+    desk: Desk | None = None,
 ) -> FastAPI:
-    """The API over ``engines``, which are served by their names here and stay the caller's to close."""
+    """The API over ``engines``, which are served by their names here and stay the caller's to close.
+
+    ``desk``: where requests are routed; by default, between the specialists of the user's home.
+    """
     options = options or ServerOptions()
     options.check()
     registry = Registry(engines, options.aliases, new_queue)
-    state = State(options, registry, Metrics(registry))
+    state = State(options, registry, Metrics(registry), desk or Desk(Library(), open_router))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +56,7 @@ def create_app(
     app = FastAPI(docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.state.synapse = state
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    for module in (chat, completions, embeddings, tokens, status):
+    for module in (chat, completions, embeddings, tokens, specialists, adapters, status):
         app.include_router(module.router)
     errors.install(app)
     app.add_middleware(Gates, options=options)
@@ -64,7 +71,8 @@ async def shut_down(state: State) -> None:
         model.hub.stop()
     for model in state.registry.models.values():
         await asyncio.to_thread(model.hub.join)
-    state.workers.shutdown(wait=False, cancel_futures=True)
+    for pool in (state.workers, state.loaders):
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class NameRequests:

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
+    from synapse_engine.specialists import SpecialistError
+
 log = logging.getLogger("synapse_engine.server")
 
 Code = Literal[
+    "adapter_not_found",
     "context_length_exceeded",
     "host_not_allowed",
     "internal_error",
@@ -41,6 +44,8 @@ Code = Literal[
     "request_timeout",
     "request_too_large",
     "service_unavailable",
+    "specialist_not_found",
+    "storage_error",
     "unknown_parameter",
     "unsupported_media_type",
     "unsupported_parameter",
@@ -85,10 +90,16 @@ def bad_request(message: str, param: str | None = None, code: Code = "invalid_va
     return ApiError(HTTPStatus.BAD_REQUEST, message, param=param, code=code)
 
 
-def model_not_found(name: str, served: list[str]) -> ApiError:
+def model_not_found(name: str, served: list[str], param: str) -> ApiError:
     """A model that is not served here."""
     message = f"The model `{name}` is not served here; there is {', '.join(f'`{known}`' for known in served)}"
-    return ApiError(HTTPStatus.NOT_FOUND, message, param="model", code="model_not_found")
+    return ApiError(HTTPStatus.NOT_FOUND, message, param=param, code="model_not_found")
+
+
+def specialist_not_found(error: SpecialistError, param: str | None) -> ApiError:
+    """A specialist that nobody knows, or whose file cannot be used."""
+    message = f"{error}; {error.hint}" if error.hint else str(error)
+    return ApiError(HTTPStatus.NOT_FOUND, message, param=param, code="specialist_not_found")
 
 
 def timed_out(seconds: float) -> ApiError:

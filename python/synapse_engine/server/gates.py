@@ -100,7 +100,7 @@ def is_preflight(scope: Scope, headers: Headers) -> bool:
 def preflight(headers: Headers) -> Response:
     """The answer: the methods of this API with the headers that were asked for."""
     answer = Response(status_code=HTTPStatus.NO_CONTENT)
-    answer.headers["access-control-allow-methods"] = "GET, POST, OPTIONS"
+    answer.headers["access-control-allow-methods"] = "GET, POST, DELETE, OPTIONS"
     answer.headers["access-control-max-age"] = str(PREFLIGHT_SECONDS)
     if wanted := headers.get("access-control-request-headers"):
         answer.headers["access-control-allow-headers"] = wanted

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from synapse_engine import _engine
 from synapse_engine.server.schemas.chat import ChatBody
 from synapse_engine.server.schemas.completions import CompletionBody
+from synapse_engine.server.schemas.library import AdapterBody, SpecialistBody
 from synapse_engine.server.schemas.others import DetokenizeBody, EmbeddingBody, TokenizeBody
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from synapse_engine.server.schemas.fields import Body
 
-BODIES: tuple[type[Body], ...] = (ChatBody, CompletionBody, EmbeddingBody, TokenizeBody, DetokenizeBody)
+BODIES: tuple[type[Body], ...] = (
+    ChatBody, CompletionBody, EmbeddingBody, TokenizeBody, DetokenizeBody, SpecialistBody, AdapterBody,
+)  # fmt: skip
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {
     "type": "object",

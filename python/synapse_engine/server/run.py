@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from synapse_engine.server.native import EventQueue, NativeEngine
+    from synapse_engine.server.swarm.desk import Desk
 
 BACKLOG = 2048
 # After running requests were told to end: for their last bytes to go out.
@@ -51,9 +52,10 @@ class ApiServer:
         *,
         on_ready: Callable[[str], None] | None = None,
         new_queue: Callable[[], EventQueue] = _engine.EventQueue,
+        desk: Desk | None = None,
     ) -> None:
         self.options = options or ServerOptions()
-        app = create_app(engines, self.options, new_queue=new_queue)
+        app = create_app(engines, self.options, new_queue=new_queue, desk=desk)
         self._socket = listen(self.options.host, self.options.port)
         self._server = _Server(uvicorn_config(app, self.options), app, on_ready, self.url)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,8 +13,9 @@ from synapse_engine._engine import EngineError
 from synapse_engine.server.body import read_body
 from synapse_engine.server.errors import bad_request, from_engine
 from synapse_engine.server.jobs import Job
-from synapse_engine.server.schemas.chat import messages_json
 from synapse_engine.server.schemas.fields import parse
+from synapse_engine.server.schemas.swarm import SwarmOptions
+from synapse_engine.specialists.applying import routed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,10 +24,15 @@ if TYPE_CHECKING:
 
     from synapse_engine.server.metrics import Metrics
     from synapse_engine.server.options import ServerOptions
-    from synapse_engine.server.schemas.chat import Message
     from synapse_engine.server.schemas.fields import Body
+    from synapse_engine.server.schemas.generation import GenerationBody
     from synapse_engine.server.schemas.prompts import Prompt
+    from synapse_engine.server.schemas.swarm import AdapterWeight
     from synapse_engine.server.served import Registry, Served
+    from synapse_engine.server.swarm.desk import Desk
+    from synapse_engine.server.swarm.plan import Asked, Plan
+    from synapse_engine.specialists import Specialist
+    from synapse_engine.specialists.applying import Turn
 
 T = TypeVar("T")
 B = TypeVar("B", bound="Body")
@@ -37,8 +45,11 @@ class State:
     options: ServerOptions
     registry: Registry
     metrics: Metrics
+    desk: Desk
     # Templates and tokenizers take milliseconds for long texts: too long for the event loop.
     workers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "synapse-server-work"))
+    # Reading an adapter's weights takes longer; requests without one do not wait for it.
+    loaders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "synapse-server-load"))
 
     async def body(self, request: Request, kind: type[B]) -> B:
         """Reads and checks the request's body."""
@@ -49,9 +60,23 @@ class State:
         """Runs ``task`` beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, task)
 
-    async def chat_tokens(self, model: Served, messages: list[Message]) -> list[int]:
+    async def chat_tokens(self, model: Served, turns: Sequence[Turn]) -> list[int]:
         """A conversation as the model sees it."""
-        return await self.engine_work(lambda: chat_tokens(model, messages), "messages")
+        return await self.engine_work(lambda: chat_tokens(model, turns), "messages")
+
+    async def adapters(
+        self, model: Served, specialist: Specialist | None, wanted: Sequence[AdapterWeight] | None
+    ) -> dict[str, Any]:
+        """What a request to the engine says of adapters, which are loaded then; raises ApiError."""
+        if wanted is None and (specialist is None or specialist.adapter is None):
+            return {}
+        task = functools.partial(self.desk.adapters, model, specialist, wanted)
+        return {"adapters": await asyncio.get_running_loop().run_in_executor(self.loaders, task)}
+
+    async def plan(self, asked: Asked, body: GenerationBody, turns: Sequence[Turn]) -> Plan:
+        """Who answers a request that is for specialists; raises ApiError."""
+        options = body.synapse or SwarmOptions()
+        return await self.work(lambda: self.desk.plan(body.model, asked, options, routed(turns)))
 
     async def prompt_tokens(self, model: Served, prompts: Sequence[Prompt], field: str) -> list[list[int]]:
         """Prompts as tokens."""
@@ -64,13 +89,15 @@ class State:
         except EngineError as error:
             raise from_engine(error, prompt_field) from error
 
-    def job(self, model: Served, requests: Sequence[dict[str, Any]], prompt_field: str) -> Job:
-        """Work for the engine; use it in a ``with`` block."""
+    def job(
+        self, model: Served, requests: Sequence[dict[str, Any]], prompt_field: str, seconds: float | None = None
+    ) -> Job:
+        """Work for the engine; use it in a ``with`` block. ``seconds``: less than a whole request has."""
         return Job(
             model.hub,
             requests,
             prompt_field=prompt_field,
-            seconds=self.options.request_seconds,
+            seconds=self.options.request_seconds if seconds is None else seconds,
             on_usage=self.metrics.usage(model.id),
         )
 
@@ -86,9 +113,11 @@ def client_of(request: Request, end_user: str) -> str:
     return f"{host}/{end_user}"
 
 
-def chat_tokens(model: Served, messages: list[Message]) -> list[int]:
+def chat_tokens(model: Served, turns: Sequence[Turn]) -> list[int]:
     """The conversation in the model's own template, which writes all special tokens itself."""
-    return model.native.tokenize(model.native.apply_chat_template(messages_json(messages)), add_special=False)
+    return model.native.tokenize(
+        model.native.apply_chat_template(json.dumps(turns, ensure_ascii=False)), add_special=False
+    )
 
 
 def check_tokens(model: Served, tokens: list[int], field: str) -> None:

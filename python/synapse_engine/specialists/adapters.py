@@ -39,6 +39,15 @@ class AdapterFiles:
                 raise error
         return cls(path, parts)
 
+    @classmethod
+    def are_at(cls, path: Path) -> bool:
+        """Whether there is an adapter."""
+        try:
+            cls.at(path)
+        except (SpecialistError, OSError):
+            return False
+        return True
+
     def within(self, folder: Path) -> Path:
         """What the engine opens when ``folder`` holds copies of the files."""
         return folder if self.path.suffix != ".gguf" else folder / self.path.name

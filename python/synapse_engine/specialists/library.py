@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synapse_engine.specialists import writing
-from synapse_engine.specialists.adapters import WEIGHTS, AdapterFiles
+from synapse_engine.specialists.adapters import AdapterFiles
 from synapse_engine.specialists.reading import SpecialistError, built_in, read_specialist
 from synapse_engine.store.paths import home
 
@@ -137,7 +137,7 @@ class Library:
 
 
 def _there(paths: Sequence[Path]) -> tuple[object, ...]:
-    return tuple((path.exists(), (path / WEIGHTS).exists()) for path in paths)
+    return tuple(AdapterFiles.are_at(path) for path in paths)
 
 
 def _file_state(entry: os.DirEntry[str]) -> tuple[object, ...]:

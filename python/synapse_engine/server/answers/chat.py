@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine.server.answers.common import Tally, envelope, reason_of, token_text
+from synapse_engine.server.swarm.report import LastChunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.native import Event
     from synapse_engine.server.schemas.chat import ChatBody
     from synapse_engine.server.served import Served
+    from synapse_engine.server.swarm.report import Report
 
 SERVICE_TIER = "default"
 
@@ -32,18 +34,19 @@ def _choice(raw: bytes, logprob: float) -> dict[str, Any]:
     return {"token": token_text(raw), "logprob": logprob, "bytes": list(raw)}
 
 
-def chat_envelope(kind: str, body: ChatBody, model: Served) -> dict[str, Any]:
+def chat_envelope(kind: str, body: ChatBody, model: Served, report: Report | None) -> dict[str, Any]:
     """The fields around the choices."""
-    fields = envelope("chatcmpl", kind, model)
+    fields = envelope("chatcmpl", kind, model, report)
     return fields | {"service_tier": SERVICE_TIER} if body.service_tier else fields
 
 
 class ChatWhole:
     """The answer in one piece."""
 
-    def __init__(self, body: ChatBody, model: Served, prompt_tokens: int) -> None:
+    def __init__(self, body: ChatBody, model: Served, prompt_tokens: int, report: Report | None = None) -> None:
         self._body = body
         self._model = model
+        self._report = report
         self._tally = Tally(prompt_tokens)
         self._texts: list[list[str]] = [[] for _ in range(body.choices)]
         self._tokens: list[list[dict[str, Any]]] = [[] for _ in range(body.choices)]
@@ -59,12 +62,17 @@ class ChatWhole:
             self._reasons[event.index] = reason_of(event)
         elif event.kind == "done":
             self._tally.add(event.usage)
+            if self._report is not None:
+                self._report.add(event.usage)
 
     def body(self) -> dict[str, Any]:
         """The response."""
-        fields = chat_envelope("chat.completion", self._body, self._model)
+        fields = chat_envelope("chat.completion", self._body, self._model, self._report)
         fields["choices"] = [self._choice(index) for index in range(self._body.choices)]
         fields["usage"] = self._tally.entry()
+        if self._report is not None:
+            self._report.finish = self._reasons[-1]
+            fields["synapse"] = self._report.entry()
         return fields | {"metadata": self._body.metadata} if self._body.metadata else fields
 
     def _choice(self, index: int) -> dict[str, Any]:
@@ -79,10 +87,14 @@ class ChatWhole:
 class ChatChunks:
     """The answer in pieces."""
 
-    def __init__(self, body: ChatBody, model: Served, prompt_tokens: int) -> None:
+    def __init__(
+        self, body: ChatBody, model: Served, prompt_tokens: int, report: Report | None = None, requests: int = 1
+    ) -> None:
         self._body = body
         self._tally = Tally(prompt_tokens)
-        self._fields = chat_envelope("chat.completion.chunk", body, model)
+        self._fields = chat_envelope("chat.completion.chunk", body, model, report)
+        self._report = report
+        self._last = LastChunk(report, body.choices, requests)
         self._begun: set[int] = set()
 
     def chunks(self, _position: int, event: Event) -> Iterator[dict[str, Any]]:
@@ -94,9 +106,11 @@ class ChatChunks:
                 yield self._chunk(event.index, {"content": event.text}, probabilities=logprobs(self._body, tokens))
         elif event.kind == "finished":
             yield from self._begin(event.index)
-            yield self._chunk(event.index, {}, reason_of(event))
+            reason = reason_of(event)
+            yield from self._last.finish(self._chunk(event.index, {}, reason), reason)
         elif event.kind == "done":
             self._tally.add(event.usage)
+            yield from self._last.done(event.usage)
 
     def last(self) -> Iterator[dict[str, Any]]:
         """The usage, if asked for."""
@@ -105,8 +119,10 @@ class ChatChunks:
 
     def _begin(self, index: int) -> Iterator[dict[str, Any]]:
         if index not in self._begun:
+            first = not self._begun
             self._begun.add(index)
-            yield self._chunk(index, {"role": "assistant", "content": "", "refusal": None})
+            chunk = self._chunk(index, {"role": "assistant", "content": "", "refusal": None})
+            yield chunk | {"synapse": self._report.entry()} if first and self._report is not None else chunk
 
     def _chunk(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.jobs import Job
     from synapse_engine.server.native import Event
     from synapse_engine.server.served import Served
+    from synapse_engine.server.swarm.report import Report
 
 
 class Tally:
@@ -49,13 +50,13 @@ class Tally:
         }
 
 
-def envelope(prefix: str, kind: str, model: Served) -> dict[str, Any]:
+def envelope(prefix: str, kind: str, model: Served, report: Report | None) -> dict[str, Any]:
     """The fields around the choices."""
     return {
         "id": f"{prefix}-{secrets.token_hex(12)}",
         "object": kind,
         "created": int(time.time()),
-        "model": model.id,
+        "model": model.id if report is None else report.model,
         "system_fingerprint": model.fingerprint,
     }
 

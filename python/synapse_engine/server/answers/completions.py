@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine.server.answers.common import Tally, envelope, reason_of, token_text
+from synapse_engine.server.swarm.report import LastChunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.native import Event
     from synapse_engine.server.schemas.completions import CompletionBody
     from synapse_engine.server.served import Served
+    from synapse_engine.server.swarm.report import Report
 
 KIND = "text_completion"
 
@@ -84,9 +86,12 @@ def tally(sources: list[Source]) -> Tally:
 class CompletionWhole:
     """The answer in one piece. Positions of events: one for each prompt, then one for each prompt's scores."""
 
-    def __init__(self, body: CompletionBody, model: Served, sources: list[Source]) -> None:
+    def __init__(
+        self, body: CompletionBody, model: Served, sources: list[Source], report: Report | None = None
+    ) -> None:
         self._body = body
         self._model = model
+        self._report = report
         self._sources = sources
         self._tally = tally(sources)
         self._choices = [[Choice() for _ in range(body.generated)] for _ in sources]
@@ -106,13 +111,19 @@ class CompletionWhole:
             self._choices[position][event.index].reason = reason_of(event)
         elif event.kind == "done" and position < len(self._sources):
             self._tally.add(event.usage)
+            if self._report is not None:
+                self._report.add(event.usage)
 
     def body(self) -> dict[str, Any]:
         """The response."""
-        fields = envelope("cmpl", KIND, self._model)
+        fields = envelope("cmpl", KIND, self._model, self._report)
         best = [(prompt, choice) for prompt in range(len(self._sources)) for choice in self._best(prompt)]
         fields["choices"] = [self._choice(index, prompt, choice) for index, (prompt, choice) in enumerate(best)]
-        return fields | {"usage": self._tally.entry()}
+        fields["usage"] = self._tally.entry()
+        if self._report is not None:
+            self._report.finish = best[-1][1].reason
+            fields["synapse"] = self._report.entry()
+        return fields
 
     def _best(self, prompt: int) -> list[Choice]:
         choices = self._choices[prompt]
@@ -134,22 +145,29 @@ class CompletionWhole:
 class CompletionChunks:
     """The answer in pieces. Choice ``i`` of prompt ``p`` has the index ``p * n + i``."""
 
-    def __init__(self, body: CompletionBody, model: Served, sources: list[Source]) -> None:
+    def __init__(
+        self, body: CompletionBody, model: Served, sources: list[Source], report: Report | None = None
+    ) -> None:
         self._body = body
+        self._report = report
+        self._last = LastChunk(report, body.choices * len(sources), len(sources))
         self._sources = sources
         self._tally = tally(sources)
-        self._fields = envelope("cmpl", KIND, model)
+        self._fields = envelope("cmpl", KIND, model, report)
         self._begun: dict[int, Logprobs] = {}
+        self._opened = False
 
     def chunks(self, position: int, event: Event) -> Iterator[dict[str, Any]]:
         """The pieces that an event makes."""
         if event.kind == "done":
             self._tally.add(event.usage)
+            yield from self._last.done(event.usage)
             return
         index = position * self._body.choices + event.index
         yield from self._begin(index, self._sources[position].echo)
         if event.kind == "finished":
-            yield self._chunk(index, "", None, reason_of(event))
+            reason = reason_of(event)
+            yield from self._last.finish(self._chunk(index, "", None, reason), reason)
         elif event.kind == "text":
             tokens = [] if self._body.logprobs is None else event.tokens
             if event.text or tokens:
@@ -175,4 +193,7 @@ class CompletionChunks:
             probabilities = None
         choice = {"index": index, "text": text, "logprobs": probabilities, "finish_reason": reason}
         fields = self._fields | {"choices": [choice]}
+        if self._report is not None and not self._opened:
+            self._opened = True
+            fields["synapse"] = self._report.entry()
         return fields | {"usage": None} if self._body.include_usage else fields

@@ -6,12 +6,16 @@ from starlette.responses import JSONResponse, Response
 from synapse_engine.server.answers.common import collected, streamed
 from synapse_engine.server.answers.completions import CompletionChunks, CompletionWhole, Source
 from synapse_engine.server.disconnect import while_connected
+from synapse_engine.server.errors import bad_request
 from synapse_engine.server.openapi import takes
 from synapse_engine.server.schemas.completions import CompletionBody
 from synapse_engine.server.schemas.prompts import Prompt
 from synapse_engine.server.served import Served
 from synapse_engine.server.sse import EventStream
-from synapse_engine.server.state import client_of, state_of
+from synapse_engine.server.state import State, client_of, state_of
+from synapse_engine.server.swarm.plan import Asked
+from synapse_engine.server.swarm.report import Report
+from synapse_engine.specialists.applying import ROUTE
 
 router = APIRouter()
 
@@ -21,16 +25,28 @@ async def completions(request: Request) -> Response:
     """OpenAI's completions; `docs/api.md` says what each field does here."""
     state = state_of(request)
     body = await state.body(request, CompletionBody)
-    model = state.registry.find(body.model)
+    asked = state.registry.asked(body.model, body.synapse)
+    report = None if asked.plain else await reported(state, asked, body)
+    specialist = report.plan.candidates[0].specialist if report else None
+    extra = {"client": client_of(request, body.end_user)} | await state.adapters(asked.model, specialist, body.adapters)
+    model, habits = asked.model, body.with_defaults(specialist.sampling) if specialist else body
     prompts = await state.prompt_tokens(model, body.prompt, "prompt")
     sources = await state.engine_work(lambda: sources_of(model, body, prompts), "prompt")
-    client = client_of(request, body.end_user)
-    job = state.job(model, [work | {"client": client} for work in body.requests(prompts)], "prompt")
+    job = state.job(model, [work | extra for work in habits.requests(prompts)], "prompt")
     if body.stream:
-        answer = CompletionChunks(body, model, sources)
+        answer = CompletionChunks(body, model, sources, report)
         return EventStream(streamed(job, answer, state.options.keep_alive_seconds))
-    whole = collected(job, CompletionWhole(body, model, sources))
+    whole = collected(job, CompletionWhole(body, model, sources, report))
     return JSONResponse(await while_connected(request.receive, whole))
+
+
+async def reported(state: State, asked: Asked, body: CompletionBody) -> Report:
+    """Who continues the text, and why; raises ApiError."""
+    if asked.routed and not (len(body.prompt) == 1 and isinstance(body.prompt[0], str)):
+        raise bad_request(f"prompt: `{ROUTE}` routes one text; name a specialist for token ids or several", "prompt")
+    text = body.prompt[0] if isinstance(body.prompt[0], str) else ""
+    plan = await state.plan(asked, body, [{"role": "user", "content": text}])
+    return Report(plan, plan.candidates[0].name)
 
 
 def sources_of(model: Served, body: CompletionBody, prompts: list[list[int]]) -> list[Source]:

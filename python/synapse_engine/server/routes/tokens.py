@@ -26,7 +26,7 @@ async def tokenize(request: Request) -> dict[str, Any]:
 def tokens_of(model: Served, body: TokenizeBody) -> list[int]:
     """What the body asks for."""
     if body.messages is not None:
-        return chat_tokens(model, body.messages)
+        return chat_tokens(model, [message.turn() for message in body.messages])
     return model.native.tokenize(body.text or "", add_special=body.add_special, parse_special=body.parse_special)
 
 

@@ -1,6 +1,5 @@
 """``POST /v1/chat/completions``."""
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -76,11 +75,6 @@ class Message(Body):
 Messages = Annotated[list[Message], Field(min_length=1, max_length=4096)]
 
 
-def messages_json(messages: list[Message]) -> str:
-    """For the chat template."""
-    return json.dumps([message.turn() for message in messages], ensure_ascii=False)
-
-
 class ChatBody(GenerationBody):
     """The request."""
 
@@ -120,6 +114,11 @@ class ChatBody(GenerationBody):
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
             message = "max_tokens: give either this or `max_completion_tokens`, they disagree"
             raise bad_request(message, "max_tokens")
+
+    @property
+    def turns(self) -> list[dict[str, str]]:
+        """The conversation for the chat template."""
+        return [message.turn() for message in self.messages]
 
     @property
     def end_user(self) -> str:

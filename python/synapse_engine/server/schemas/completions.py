@@ -32,6 +32,8 @@ class CompletionBody(GenerationBody):
             raise bad_request("best_of: cannot be less than `n`", "best_of")
         if self.max_tokens == 0 and not self.echo:
             raise bad_request("max_tokens: 0 is only allowed with `echo: true`", "max_tokens")
+        if self.synapse is not None and self.synapse.mode not in (None, "single"):
+            raise bad_request("synapse.mode: a text is continued by one specialist", "synapse.mode")
         if self.stream:
             self._check_stream()
 

@@ -1,11 +1,14 @@
 """What chat completions and completions have in common: sampling, stopping, streaming."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
+from typing_extensions import Self
 
 from synapse_engine.server.errors import bad_request
 from synapse_engine.server.schemas.fields import Bias, Body, Label, Name, Only, Seed, Stop, TokenKey
+from synapse_engine.server.schemas.swarm import Adapters, SwarmOptions
 
 # The engine wants top_p above 0. The API allows 0: only the likeliest token, as any value this small has it.
 SMALLEST_TOP_P = 1e-6
@@ -22,6 +25,7 @@ class GenerationBody(Body):
     """Fields of both endpoints. What is absent or null takes the model's own default."""
 
     model: Name
+    adapters: Adapters | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     ignore_eos: bool | None = None
     logit_bias: dict[TokenKey, Bias] | None = None
@@ -34,6 +38,7 @@ class GenerationBody(Body):
     stop: Stop | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    synapse: SwarmOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -44,6 +49,8 @@ class GenerationBody(Body):
         """Raises ApiError for fields that exclude each other."""
         if self.stream_options is not None and not self.stream:
             raise bad_request("stream_options: only allowed with `stream: true`", "stream_options")
+        if self.synapse is not None:
+            self.synapse.check()
 
     @property
     def choices(self) -> int:
@@ -54,6 +61,11 @@ class GenerationBody(Body):
     def include_usage(self) -> bool:
         """Whether a stream ends with its usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    def with_defaults(self, sampling: Mapping[str, float]) -> Self:
+        """The same with a specialist's habits where the request leaves a field out."""
+        missing = {name: value for name, value in sampling.items() if getattr(self, name) is None}
+        return self.model_copy(update=missing)
 
     def options(self) -> dict[str, Any]:
         """The engine's request, without prompt, length and log-probabilities."""

@@ -1,0 +1,109 @@
+"""Where requests are routed: the library, the router over it, the plan for each request. Blocks; knows no events."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from synapse_engine._engine import ClosedError, EngineError
+from synapse_engine.server.errors import ApiError, bad_request, from_engine, specialist_not_found, unavailable
+from synapse_engine.server.swarm import modes
+from synapse_engine.server.swarm.plan import Asked, Candidate, Plan, who_answers
+from synapse_engine.server.swarm.router import AskedFor
+from synapse_engine.specialists import Library, Specialist, SpecialistError, UnknownSpecialistError
+from synapse_engine.specialists.adapters import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synapse_engine.server.schemas.swarm import AdapterWeight, SwarmOptions
+    from synapse_engine.server.served import Served
+    from synapse_engine.server.swarm.router import Decision, NewRouter, Router
+
+    Turns = list[tuple[str, str]]
+
+
+class Desk:
+    """One for a server. Its methods may be called from any thread, but not from the event loop."""
+
+    def __init__(self, library: Library, new_router: NewRouter) -> None:
+        self.library = library
+        self._new_router = new_router
+        self.lock = threading.Lock()
+        self._router: Router | None = None
+        self._known: Sequence[Specialist] | None = None
+
+    def router(self) -> Router:
+        """The router over the library as it is now, for who holds ``lock``. Raises ApiError."""
+        specialists = self.library.all()
+        if self._router is None:
+            self._router = self._opened(specialists)
+        elif specialists is not self._known:
+            self._router.set_specialists(specialists)
+        self._known = specialists
+        return self._router
+
+    def route(self, turns: Turns) -> Decision:
+        """Where a conversation belongs; raises ApiError."""
+        if not turns:
+            raise bad_request("messages: routing needs a message of the user", "messages")
+        with self.lock:
+            return self.router().route(turns)
+
+    def plan(self, name: str, asked: Asked, options: SwarmOptions, turns: Turns) -> Plan:
+        """Who answers; raises ApiError."""
+        began = time.monotonic()
+        decision = self.route(turns) if asked.routed else AskedFor(asked.specialist)
+        names = who_answers(decision, options)
+        param = "synapse.specialists" if options.specialists else "model"
+        candidates = [Candidate(self._find(one, param), self._probability(asked, decision, one)) for one in names]
+        synthesis = len(candidates) > 1 and options.choose == "synthesis"
+        return Plan(name, asked.model, turns, decision, candidates, synthesis, began)
+
+    def adapters(
+        self, model: Served, specialist: Specialist | None, wanted: Sequence[AdapterWeight] | None
+    ) -> list[tuple[str, float]]:
+        """What to blend in, loaded: what the request names, or else the specialist's own. Raises ApiError."""
+        if wanted is None:
+            name = None if specialist is None else self._loaded(model, specialist)
+            return [] if name is None else [(name, 1.0)]
+        for entry in wanted:
+            if entry.name.startswith(PREFIX):
+                self._loaded(model, self._with_adapter(entry.name))
+        return [(entry.name, entry.weight) for entry in wanted]
+
+    def _opened(self, specialists: Sequence[Specialist]) -> Router:
+        try:
+            return self._new_router(specialists)
+        except (EngineError, ImportError, OSError) as error:
+            raise unavailable(f"requests cannot be routed here: {error}") from error
+
+    def _probability(self, asked: Asked, decision: Decision, name: str | None) -> float | None:
+        return modes.probability_of(decision, name) if asked.routed else None
+
+    def _find(self, name: str | None, param: str) -> Specialist | None:
+        try:
+            return None if name is None else self.library.find(name)
+        except UnknownSpecialistError as error:
+            raise specialist_not_found(error, param) from error
+
+    def _with_adapter(self, name: str) -> Specialist:
+        specialist = self._find(name.removeprefix(PREFIX), "adapters")
+        if specialist is None or specialist.adapter is None:
+            raise bad_request(f"adapters: the specialist of `{name[:60]}` has no adapter", "adapters")
+        return specialist
+
+    def _loaded(self, model: Served, specialist: Specialist) -> str | None:
+        try:
+            return model.shelf.ready(specialist)
+        except ClosedError as error:
+            raise from_engine(error, "model") from error
+        except (EngineError, SpecialistError, OSError) as error:
+            raise refused_adapter(f"the adapter of the specialist `{specialist.name}`", error, "model") from error
+
+
+def refused_adapter(what: str, error: Exception, param: str) -> ApiError:
+    """An adapter that cannot be loaded into this model."""
+    hint = getattr(error, "hint", None)
+    return bad_request(f"{what} cannot be used: {error}" + (f"; {hint}" if hint else ""), param)
