@@ -23,6 +23,16 @@ class Home:
         return self.data / "specialists"
 
     @property
+    def feedback(self) -> Path:
+        """What the user's feedback taught the routing."""
+        return self.data / "feedback.json"
+
+    @property
+    def last_route(self) -> Path:
+        """The request that ``synapse route`` was last used for."""
+        return self.state / "last-route.json"
+
+    @property
     def runs(self) -> Path:
         """One file for each running server, and their logs."""
         return self.state / "run"
