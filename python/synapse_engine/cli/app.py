@@ -25,7 +25,7 @@ COMMANDS = {
     "chat": "Talk with a model in the terminal.",
     "run": "Answer one prompt and exit.",
     "specialist": "Look after what requests are routed to.",
-    "train": "Train a small model on your own text.",
+    "train": "Train a small model on your own text, or a specialist.",
     "export": "Make a model folder of a training run.",
     "evolve": "Breed an adapter that tells good sentences from spoiled ones.",
     "bench": "Measure how fast a model runs here.",

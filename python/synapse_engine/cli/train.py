@@ -1,4 +1,4 @@
-"""``synapse train``: trains a small model on text of one's own."""
+"""``synapse train``: trains a small model on text of one's own, or a specialist for a larger one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from synapse_engine.cli.app import Failure
 from synapse_engine.cli.options import Number
 from synapse_engine.cli.output import note
+from synapse_engine.cli.train_specialist import specialist
 
 if TYPE_CHECKING:
     from synapse_engine.train.options import TrainOptions
@@ -20,20 +21,22 @@ ORGANELLES = "causal_conv,monarch,long_conv"
 _PATH = click.Path(path_type=Path)
 
 
-def needs_training_packages() -> None:
+def needs_training_packages(*more: str) -> None:
     """Explains what to install if PyTorch and its companions are missing."""
     import importlib.util
 
-    missing = [
-        name for name in ("torch", "numpy", "safetensors", "tokenizers") if importlib.util.find_spec(name) is None
-    ]
+    wanted = ("torch", "numpy", "safetensors", "tokenizers", *more)
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise Failure(f"training needs {', '.join(missing)}", "pip install 'synapse-engine[train]'")
 
 
 @click.group()
 def command() -> None:
-    """Train a small model on your own text."""
+    """Train a small model on your own text, or a specialist."""
+
+
+command.add_command(specialist)
 
 
 @command.command(context_settings={"show_default": True})

@@ -101,9 +101,9 @@ class Display:
         ]
         if not math.isnan(self._held_out):
             facts.append(("held out", f"{self._held_out:.3f} (perplexity {math.exp(min(self._held_out, 50)):.1f})"))
-        if last["gate_entropy"]:
+        if last.get("gate_entropy"):
             facts.append(("gate entropy", f"{last['gate_entropy']:.3f}"))
-        if last["synchrony"] is not None:
+        if last.get("synchrony") is not None:
             facts.append(("synchrony", f"{last['synchrony']:.2f}{' (gelled)' if last['gelled'] else ''}"))
         left = (self._steps - last["step"]) * last["seconds"] / last["step"]
         return [*facts, ("tok/s", f"{last['tokens_per_second']:.0f}"), ("left", short_time(left))]

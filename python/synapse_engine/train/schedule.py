@@ -5,13 +5,30 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from synapse_engine.train.options import TrainOptions
+from typing import Protocol
 
 
-def learning_rate(step: int, options: TrainOptions) -> float:
+class Rates(Protocol):
+    """The options that the learning rate depends on."""
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+
+    @property
+    def warmup(self) -> int:
+        """Steps to reach the highest rate."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate."""
+
+    @property
+    def final_share(self) -> float:
+        """What is left of it at the end."""
+
+
+def learning_rate(step: int, options: Rates) -> float:
     """Linear from zero over the warm-up, then half a cosine down to ``final_share`` of the peak."""
     warmup = min(options.warmup, max(1, options.steps // 10))
     if step < warmup:

@@ -37,7 +37,7 @@ class Plan:
 def start(plan: Plan) -> Trainer:
     """Everything up to the first step. A run that lies in ``plan.out`` goes on if the plan is the same."""
     run = RunFolder(plan.out)
-    device = _device(plan.device)
+    device = open_device(plan.device)
     run.folder.mkdir(parents=True, exist_ok=True)
     if not run.settings.exists():
         run.tokenizer.unlink(missing_ok=True)  # of an attempt that found too little text
@@ -64,7 +64,8 @@ def start(plan: Plan) -> Trainer:
     return Trainer(model.to(device), options, training, validation, run)
 
 
-def _device(name: str) -> torch.device:
+def open_device(name: str) -> torch.device:
+    """By PyTorch's name; raises ``ConfigError`` if it cannot be used."""
     try:
         return torch.zeros(1, device=name).device
     except Exception as error:  # what PyTorch raises depends on the device

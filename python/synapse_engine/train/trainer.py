@@ -1,17 +1,15 @@
-"""The training loop: one step after another, checkpoints, validation, the log. Does not draw."""
+"""Trains models of organelles and transformers from nothing: what one step is, and what is watched meanwhile."""
 
 from __future__ import annotations
 
-import math
-import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
-from synapse_engine.train.errors import DivergedError
 from synapse_engine.train.evaluate import Score, score, window_losses
+from synapse_engine.train.loop import Loop, StepSum
 from synapse_engine.train.monitors import Monitors
 from synapse_engine.train.schedule import learning_rate, learns, phase_at
 
@@ -30,59 +28,21 @@ _TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 BETAS = (0.9, 0.95)
 
 
-class Watcher(Protocol):
-    """Gets every record of the log as it is made; true from ``wants_stop`` ends the run after the step."""
-
-    def record(self, record: dict[str, Any]) -> None:
-        """Shows a record."""
-
-    def wants_stop(self) -> bool:
-        """Asked after each step."""
-
-
-class _Sum(NamedTuple):
-    loss: float
-    gradient: float
-    tokens: int
-
-
-class Trainer:
-    """Trains one model in one run folder. The same options and text give the same steps, also across restarts."""
+class Trainer(Loop):
+    """Trains one model on windows of text."""
 
     def __init__(
         self, model: SymbioModel, options: TrainOptions, training: Windows, validation: Windows, run: RunFolder
     ) -> None:
-        self.model, self.options, self.run = model, options, run
+        super().__init__(options, run)
+        self.model, self.options = model, options
         self.training, self.validation = training, validation.spread(options.eval_windows)
         self.device = next(model.parameters()).device
         self.optimizer = build_optimizer(model, options)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "f16")
         self.monitors = Monitors(len(model.blocks))
-        self.step, self.seconds, self.best = 0, 0.0, math.inf
         self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if options.compile else model
-        if run.checkpoint.exists():
-            self._resume()
-        run.forget_after(self.step)
-
-    def train(self, watcher: Watcher) -> bool:
-        """Runs to the last step, or until the watcher has enough; true if the run is complete."""
-        options = self.options
-        sums: list[_Sum] = []
-        started = time.monotonic()
-        while self.step < options.steps and not watcher.wants_stop():
-            sums.append(self._one_step())
-            self.step += 1
-            if self.step % options.log_every == 0 or self.step == options.steps:
-                now = time.monotonic()
-                self.seconds += now - started
-                self._tell(watcher, self._training_record(sums, now - started))
-                sums, started = [], now
-            if self.step % options.eval_every == 0 or self.step == options.steps:
-                self._validate(watcher)
-            if self.step % options.checkpoint_every == 0:
-                self._save()
-        self._save()
-        return self.step >= options.steps
+        self.begin()
 
     def evaluate(self) -> Score:
         """The validation windows of this run."""
@@ -92,7 +52,8 @@ class Trainer:
         self.model.train()
         return result
 
-    def _one_step(self) -> _Sum:
+    def one_step(self) -> StepSum:
+        """One batch of windows, in as many passes as accumulation says."""
         options = self.options
         self._set_rate()
         batch = self.training.batch(self.step * options.batch_size, options.batch_size).to(self.device)
@@ -110,8 +71,37 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        _check_finite(loss, self.step)
-        return _Sum(loss, gradient.item(), batch[:, 1:].numel())
+        return StepSum(loss, gradient.item(), batch[:, 1:].numel())
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def describe(self, loss: float) -> dict[str, Any]:
+        """How many tokens so far, and what the monitors say."""
+        tokens = self.step * self.options.batch_size * self.model.config.max_position_embeddings
+        return {"tokens": tokens, **self.monitors.observe(loss, gate_entropies(self.model))}
+
+    def weights(self) -> dict[str, Any]:
+        """All of the model's."""
+        return dict(self.model.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """Of the optimizer, the loss scaling and the monitors."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "monitors": self.monitors.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.monitors.restore(state["monitors"])
 
     def _set_rate(self) -> None:
         rate = learning_rate(self.step, self.options)
@@ -122,54 +112,6 @@ class Trainer:
                 parameter.requires_grad_(learns(phase, name))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-
-    def _training_record(self, sums: list[_Sum], seconds: float) -> dict[str, Any]:
-        loss = sum(s.loss for s in sums) / len(sums)
-        return {
-            "kind": "train",
-            "step": self.step,
-            "loss": loss,
-            "gradient": sum(s.gradient for s in sums) / len(sums),
-            "rate": self.optimizer.param_groups[0]["lr"],
-            "tokens": self.step * self.options.batch_size * self.model.config.max_position_embeddings,
-            "tokens_per_second": sum(s.tokens for s in sums) / seconds,
-            "seconds": self.seconds,
-            **self.monitors.observe(loss, gate_entropies(self.model)),
-        }
-
-    def _validate(self, watcher: Watcher) -> None:
-        result = self.evaluate()
-        _check_finite(result.loss, self.step)
-        if result.loss < self.best:
-            self.best = result.loss
-            self.run.save(self.run.best, {"model": self.model.state_dict(), "step": self.step, "loss": self.best})
-        self._tell(
-            watcher, {"kind": "validation", "step": self.step, "loss": result.loss, "margin": _known(result.margin)}
-        )
-
-    def _tell(self, watcher: Watcher, record: dict[str, Any]) -> None:
-        self.run.append(record)
-        watcher.record(record)
-
-    def _save(self) -> None:
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "monitors": self.monitors.state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "best": self.best,
-        }
-        self.run.save(self.run.checkpoint, state)
-
-    def _resume(self) -> None:
-        state = self.run.load(self.run.checkpoint)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.monitors.restore(state["monitors"])
-        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
 
     def _on_device(self, ids: Tensor) -> Tensor:
         logits: Tensor = self.model(ids.to(self.device))
@@ -182,17 +124,6 @@ class Trainer:
         if self.options.precision == "f32":
             return nullcontext()
         return torch.autocast(self.device.type, _TYPES[self.options.precision])
-
-
-def _check_finite(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
-        raise DivergedError(
-            f"the loss at step {step:,} is {loss}: training diverged", "lower --lr, and start again in another --out"
-        )
-
-
-def _known(margin: float) -> float | None:
-    return margin if math.isfinite(margin) else None  # JSON knows no infinity
 
 
 def build_optimizer(model: SymbioModel, options: TrainOptions) -> torch.optim.AdamW:
