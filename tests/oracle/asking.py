@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +33,32 @@ def answers(engine: _engine.Engine, requests: list[dict[str, Any]]) -> list[list
     return list(found.values())
 
 
-def scored(tokens: list[int], top: int = 0) -> dict[str, Any]:
+def usage(engine: _engine.Engine, request: dict[str, Any]) -> dict[str, Any]:
+    """What the engine says it did for a request that is alone."""
+    queue = _engine.EventQueue()
+    engine.submit(request, queue)
+    while True:
+        for event in queue.receive():
+            if event.error:
+                raise event.error
+            if event.kind == "done":
+                assert event.usage
+                return event.usage
+
+
+Blend = Sequence[tuple[str, float]]
+"""Names of loaded adapters, with their weights."""
+
+
+def scored(tokens: list[int], top: int = 0, adapters: Blend = ()) -> dict[str, Any]:
     """A request for the log-probability of every token."""
-    return {"tokens": tokens, "task": "score", "top": top}
+    return {"tokens": tokens, "task": "score", "top": top, "adapters": list(adapters)}
 
 
-def greedy(tokens: list[int], count: int, logprobs: int = 1) -> dict[str, Any]:
+def greedy(tokens: list[int], count: int, logprobs: int = 1, adapters: Blend = ()) -> dict[str, Any]:
     """A request for the likeliest continuation, past any end token."""
     return {
+        "adapters": list(adapters),
         "tokens": tokens,
         "max_new_tokens": count,
         "temperature": 0.0,
@@ -54,9 +73,9 @@ def log_probabilities(engine: _engine.Engine, tokens: list[int]) -> np.ndarray:
     return np.array([token["logprob"] for token in found[1:]])
 
 
-def distributions(engine: _engine.Engine, tokens: list[int], vocabulary: int) -> np.ndarray:
+def distributions(engine: _engine.Engine, tokens: list[int], vocabulary: int, adapters: Blend = ()) -> np.ndarray:
     """The whole log-softmax, (tokens - 1, vocabulary): row i is what the engine expects after tokens[: i + 1]."""
-    [found] = answers(engine, [scored(tokens, top=vocabulary)])
+    [found] = answers(engine, [scored(tokens, vocabulary, adapters)])
     rows = np.full((len(tokens) - 1, vocabulary), np.nan)
     for row, token in zip(rows, found[1:], strict=True):
         ids, _, values = zip(*token["top"], strict=True)

@@ -97,11 +97,16 @@ def save(spec: TinyModel, folder: Path) -> PreTrainedModel:
     """Writes the model as a Hugging Face folder and returns it."""
     model = build(spec)
     limits = {} if spec.shard is None else {"max_shard_size": spec.shard}
-    model.save_pretrained(folder, **limits)
-    tokenizer().save(str(folder / "tokenizer.json"))
+    write(model, folder, **limits)
     if spec.old_config:
         rewrite_config(folder / "config.json")
     return model
+
+
+def write(model: PreTrainedModel, folder: Path, **limits: Any) -> None:
+    """A Hugging Face folder with the tokenizer of all these models."""
+    model.save_pretrained(folder, **limits)
+    tokenizer().save(str(folder / "tokenizer.json"))
 
 
 def rewrite_config(path: Path) -> None:
