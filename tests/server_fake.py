@@ -377,10 +377,14 @@ class FakeRouter:
 
     def __init__(self, specialists: Many[Any]) -> None:
         self.routed: list[list[tuple[str, str]]] = []
+        self.remembered: dict[str, FakeDecision] = {}
         self.set_specialists(specialists)
 
     def set_specialists(self, specialists: Many[Any]) -> None:
         self.names = [specialist.name for specialist in specialists]
+
+    def remember(self, response_id: str, decision: FakeDecision) -> None:
+        self.remembered[response_id] = decision
 
     def route(self, turns: list[tuple[str, str]]) -> FakeDecision:
         self.routed.append(turns)

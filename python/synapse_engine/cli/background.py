@@ -50,9 +50,11 @@ def _arguments(chosen: Sequence[Chosen], server: ServerOptions, load: LoadOption
         "--allow-host": server.allowed_hosts, "--max-queue": [max_queue], "--quant": [load.quant],
         "--threads": [load.threads], "--ctx": [load.ctx], "--kv-type": [load.kv_type],
         "--past-window": [load.past_window], "--speculate": [load.speculate], "--draft": [load.draft],
+        "--trace": [server.trace],
     }  # fmt: skip
     pairs = [f"{name}={value}" for name, values in options.items() for value in values if value is not None]
-    return [*(one.argument for one in chosen), "--offline", *pairs]
+    flags = ["--offline"] if server.trace_text else ["--offline", "--trace-hashes"]
+    return [*(one.argument for one in chosen), *flags, *pairs]
 
 
 def _environment(server: ServerOptions) -> dict[str, str]:

@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,8 @@ DEFAULT_PORT = 6900
     "--cors-origin", "origins", multiple=True, metavar="URL", help="Web page that may call the API; * is all."
 )
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="Name of this machine that clients may use.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write down every decision of routing.")
+@click.option("--trace-hashes", is_flag=True, help="Keep hashes of requests in the trace, not their text.")
 @click.option("--max-queue", type=Number(int, 1), default=256, show_default=True, help="Requests that may wait.")
 @load_options
 @speculation_options
@@ -46,6 +49,8 @@ def command(
     more: tuple[str, ...],
     origins: tuple[str, ...],
     hosts: tuple[str, ...],
+    trace: Path | None,
+    trace_hashes: bool,
     max_queue: int,
     detach: bool,
     offline: bool,
@@ -66,6 +71,7 @@ def command(
     from synapse_engine.server import ServerOptions
 
     listen = {name: options.pop(name) for name in ("host", "port", "api_key")}
+    listen |= {"trace": None if trace is None else trace.absolute(), "trace_text": not trace_hashes}
     server = ServerOptions(**listen, allowed_origins=origins, allowed_hosts=hosts)
     server.check()
     require_free(server.host, server.port)

@@ -21,7 +21,9 @@ from synapse_engine.server.served import Registry
 from synapse_engine.server.state import State
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.server.swarm.router import open_router
+from synapse_engine.server.swarm.tracing import Trace
 from synapse_engine.specialists import Library
+from synapse_engine.traces import TraceFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -45,7 +47,8 @@ def create_app(
     options = options or ServerOptions()
     options.check()
     registry = Registry(engines, options.aliases, new_queue)
-    state = State(options, registry, Metrics(registry), desk or Desk(Library(), open_router))
+    file = None if options.trace is None else TraceFile(options.trace, text=options.trace_text)
+    state = State(options, registry, Metrics(registry), desk or Desk(Library(), open_router), Trace(file))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

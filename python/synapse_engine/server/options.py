@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 DEFAULT_PORT = 6900
 
@@ -44,6 +45,10 @@ class ServerOptions:
     """A stream with nothing to say sends a comment this often, so that no proxy takes it for dead."""
     drain_seconds: float = 3.0
     """Time that running requests get to finish when the server is told to stop."""
+    trace: Path | None = None
+    """File that takes in every decision of routing, one line of JSON each; see ``docs/specialists.md``."""
+    trace_text: bool = True
+    """Whether the trace keeps what was said, or only hashes of it."""
     log_level: str = "warning"
 
     def check(self) -> None:

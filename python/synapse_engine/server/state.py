@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.served import Registry, Served
     from synapse_engine.server.swarm.desk import Desk
     from synapse_engine.server.swarm.plan import Asked, Plan
+    from synapse_engine.server.swarm.tracing import Trace
     from synapse_engine.specialists import Specialist
     from synapse_engine.specialists.applying import Turn
 
@@ -46,6 +48,7 @@ class State:
     registry: Registry
     metrics: Metrics
     desk: Desk
+    trace: Trace
     # Templates and tokenizers take milliseconds for long texts: too long for the event loop.
     workers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "synapse-server-work"))
     # Reading an adapter's weights takes longer; requests without one do not wait for it.
@@ -73,10 +76,10 @@ class State:
         task = functools.partial(self.desk.adapters, model, specialist, wanted)
         return {"adapters": await asyncio.get_running_loop().run_in_executor(self.loaders, task)}
 
-    async def plan(self, asked: Asked, body: GenerationBody, turns: Sequence[Turn]) -> Plan:
-        """Who answers a request that is for specialists; raises ApiError."""
-        options = body.synapse or SwarmOptions()
-        return await self.work(lambda: self.desk.plan(body.model, asked, options, routed(turns)))
+    async def plan(self, prefix: str, asked: Asked, body: GenerationBody, turns: Sequence[Turn]) -> Plan:
+        """Who answers a request that is for specialists, under an id that begins so; raises ApiError."""
+        options, response_id = body.synapse or SwarmOptions(), f"{prefix}-{secrets.token_hex(12)}"
+        return await self.work(lambda: self.desk.plan(response_id, body.model, asked, options, routed(turns)))
 
     async def prompt_tokens(self, model: Served, prompts: Sequence[Prompt], field: str) -> list[list[int]]:
         """Prompts as tokens."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.served import Served
     from synapse_engine.server.swarm.report import Report
 
+PREFIX = "chatcmpl"
 SERVICE_TIER = "default"
 
 
@@ -36,7 +37,7 @@ def _choice(raw: bytes, logprob: float) -> dict[str, Any]:
 
 def chat_envelope(kind: str, body: ChatBody, model: Served, report: Report | None) -> dict[str, Any]:
     """The fields around the choices."""
-    fields = envelope("chatcmpl", kind, model, report)
+    fields = envelope(PREFIX, kind, model, report)
     return fields | {"service_tier": SERVICE_TIER} if body.service_tier else fields
 
 

@@ -53,7 +53,7 @@ class Tally:
 def envelope(prefix: str, kind: str, model: Served, report: Report | None) -> dict[str, Any]:
     """The fields around the choices."""
     return {
-        "id": f"{prefix}-{secrets.token_hex(12)}",
+        "id": f"{prefix}-{secrets.token_hex(12)}" if report is None else report.plan.response_id,
         "object": kind,
         "created": int(time.time()),
         "model": model.id if report is None else report.model,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.served import Served
     from synapse_engine.server.swarm.report import Report
 
-KIND = "text_completion"
+PREFIX, KIND = "cmpl", "text_completion"
 
 
 class Logprobs:
@@ -116,7 +116,7 @@ class CompletionWhole:
 
     def body(self) -> dict[str, Any]:
         """The response."""
-        fields = envelope("cmpl", KIND, self._model, self._report)
+        fields = envelope(PREFIX, KIND, self._model, self._report)
         best = [(prompt, choice) for prompt in range(len(self._sources)) for choice in self._best(prompt)]
         fields["choices"] = [self._choice(index, prompt, choice) for index, (prompt, choice) in enumerate(best)]
         fields["usage"] = self._tally.entry()
@@ -153,7 +153,7 @@ class CompletionChunks:
         self._last = LastChunk(report, body.choices * len(sources), len(sources))
         self._sources = sources
         self._tally = tally(sources)
-        self._fields = envelope("cmpl", KIND, model, report)
+        self._fields = envelope(PREFIX, KIND, model, report)
         self._begun: dict[int, Logprobs] = {}
         self._opened = False
 

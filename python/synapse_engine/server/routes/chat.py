@@ -1,16 +1,19 @@
 """``POST /v1/chat/completions``: by a model, by a specialist over it, or by several."""
 
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from synapse_engine.server.answers.chat import ChatChunks, ChatWhole
+from synapse_engine.server.answers.chat import PREFIX, ChatChunks, ChatWhole
 from synapse_engine.server.answers.common import collected, streamed
 from synapse_engine.server.disconnect import while_connected
 from synapse_engine.server.openapi import takes
 from synapse_engine.server.schemas.chat import ChatBody
 from synapse_engine.server.sse import EventStream
 from synapse_engine.server.state import State, client_of, state_of
-from synapse_engine.server.swarm.plan import Plan
+from synapse_engine.server.swarm.plan import Asked
 from synapse_engine.server.swarm.report import Report
 from synapse_engine.server.swarm.several import Several
 from synapse_engine.server.swarm.work import ChatWork, chat_work
@@ -25,28 +28,35 @@ async def chat_completions(request: Request) -> Response:
     body = await state.body(request, ChatBody)
     asked = state.registry.asked(body.model, body.synapse)
     client = client_of(request, body.end_user)
-    if asked.plain:
-        return await answer(request, state, await chat_work(state, body, asked.model, None, client))
-    plan = await state.plan(asked, body, body.turns)
-    work = [await chat_work(state, body, plan.model, one.specialist, client, plan) for one in plan.candidates]
-    if len(work) == 1:
-        return await answer(request, state, work[0], Report(plan, plan.candidates[0].name))
-    return await several(request, state, plan, work)
+    report = None if asked.plain else await reported(state, asked, body)
+    candidates = [None] if report is None else [candidate.specialist for candidate in report.plan.candidates]
+    with state.trace.failures(report):
+        work = [await chat_work(state, body, asked.model, one, client, report) for one in candidates]
+    if body.stream:
+        return EventStream(state.trace.frames(report, frames(state, work, report)))
+    with state.trace.outcome(report):
+        return JSONResponse(await while_connected(request.receive, whole(state, work, report)))
 
 
-async def answer(request: Request, state: State, work: ChatWork, report: Report | None = None) -> Response:
-    """One answers."""
-    job = state.job(work.model, [work.request], "messages")
-    if work.body.stream:
-        chunks = ChatChunks(work.body, work.model, work.prompt_tokens, report)
-        return EventStream(streamed(job, chunks, state.options.keep_alive_seconds))
-    whole = collected(job, ChatWhole(work.body, work.model, work.prompt_tokens, report))
-    return JSONResponse(await while_connected(request.receive, whole))
+async def reported(state: State, asked: Asked, body: ChatBody) -> Report:
+    """Who answers, and why; raises ApiError."""
+    plan = await state.plan(PREFIX, asked, body, body.turns)
+    return Report(plan, plan.candidates[0].name if plan.mode == "single" else None)
 
 
-async def several(request: Request, state: State, plan: Plan, work: list[ChatWork]) -> Response:
-    """Several answer side by side; one answer comes of it."""
-    answers = Several(state, plan, work, Report(plan, None))
-    if work[0].body.stream:
-        return EventStream(answers.frames())
-    return JSONResponse(await while_connected(request.receive, answers.whole()))
+def frames(state: State, work: list[ChatWork], report: Report | None) -> AsyncGenerator[bytes, None]:
+    """The answer in pieces."""
+    if report is not None and len(work) > 1:
+        return Several(state, work, report).frames()
+    (one,) = work
+    job = state.job(one.model, [one.request], "messages")
+    return streamed(job, ChatChunks(one.body, one.model, one.prompt_tokens, report), state.options.keep_alive_seconds)
+
+
+def whole(state: State, work: list[ChatWork], report: Report | None) -> Coroutine[None, None, dict[str, Any]]:
+    """The answer in one piece."""
+    if report is not None and len(work) > 1:
+        return Several(state, work, report).whole()
+    (one,) = work
+    job = state.job(one.model, [one.request], "messages")
+    return collected(job, ChatWhole(one.body, one.model, one.prompt_tokens, report))

@@ -1,10 +1,12 @@
 """``POST /v1/completions``."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from synapse_engine.server.answers.common import collected, streamed
-from synapse_engine.server.answers.completions import CompletionChunks, CompletionWhole, Source
+from synapse_engine.server.answers.completions import PREFIX, CompletionChunks, CompletionWhole, Source
 from synapse_engine.server.disconnect import while_connected
 from synapse_engine.server.errors import bad_request
 from synapse_engine.server.openapi import takes
@@ -27,17 +29,28 @@ async def completions(request: Request) -> Response:
     body = await state.body(request, CompletionBody)
     asked = state.registry.asked(body.model, body.synapse)
     report = None if asked.plain else await reported(state, asked, body)
-    specialist = report.plan.candidates[0].specialist if report else None
-    extra = {"client": client_of(request, body.end_user)} | await state.adapters(asked.model, specialist, body.adapters)
-    model, habits = asked.model, body.with_defaults(specialist.sampling) if specialist else body
+    with state.trace.failures(report):
+        sources, work = await prepared(request, state, body, asked.model, report)
+    job = state.job(asked.model, work, "prompt")
+    if body.stream:
+        chunks = CompletionChunks(body, asked.model, sources, report)
+        return EventStream(state.trace.frames(report, streamed(job, chunks, state.options.keep_alive_seconds)))
+    whole = collected(job, CompletionWhole(body, asked.model, sources, report))
+    with state.trace.outcome(report):
+        return JSONResponse(await while_connected(request.receive, whole))
+
+
+async def prepared(
+    request: Request, state: State, body: CompletionBody, model: Served, report: Report | None
+) -> tuple[list[Source], list[dict[str, Any]]]:
+    """The prompts, and the engine's requests for them as the specialist wants them. Raises ApiError."""
+    specialist = None if report is None else report.plan.candidates[0].specialist
+    habits = body if specialist is None else body.with_defaults(specialist.sampling)
+    extra = await state.adapters(model, specialist, body.adapters)
+    extra["client"] = client_of(request, body.end_user)
     prompts = await state.prompt_tokens(model, body.prompt, "prompt")
     sources = await state.engine_work(lambda: sources_of(model, body, prompts), "prompt")
-    job = state.job(model, [work | extra for work in habits.requests(prompts)], "prompt")
-    if body.stream:
-        answer = CompletionChunks(body, model, sources, report)
-        return EventStream(streamed(job, answer, state.options.keep_alive_seconds))
-    whole = collected(job, CompletionWhole(body, model, sources, report))
-    return JSONResponse(await while_connected(request.receive, whole))
+    return sources, [work | extra for work in habits.requests(prompts)]
 
 
 async def reported(state: State, asked: Asked, body: CompletionBody) -> Report:
@@ -45,7 +58,7 @@ async def reported(state: State, asked: Asked, body: CompletionBody) -> Report:
     if asked.routed and not (len(body.prompt) == 1 and isinstance(body.prompt[0], str)):
         raise bad_request(f"prompt: `{ROUTE}` routes one text; name a specialist for token ids or several", "prompt")
     text = body.prompt[0] if isinstance(body.prompt[0], str) else ""
-    plan = await state.plan(asked, body, [{"role": "user", "content": text}])
+    plan = await state.plan(PREFIX, asked, body, [{"role": "user", "content": text}])
     return Report(plan, plan.candidates[0].name)
 
 

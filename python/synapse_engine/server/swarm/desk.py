@@ -44,22 +44,26 @@ class Desk:
         self._known = specialists
         return self._router
 
-    def route(self, turns: Turns) -> Decision:
-        """Where a conversation belongs; raises ApiError."""
+    def route(self, turns: Turns, response_id: str | None = None) -> Decision:
+        """Where a conversation belongs; with ``response_id``, feedback can name it later. Raises ApiError."""
         if not turns:
             raise bad_request("messages: routing needs a message of the user", "messages")
         with self.lock:
-            return self.router().route(turns)
+            router = self.router()
+            decision = router.route(turns)
+            if response_id is not None:
+                router.remember(response_id, decision)
+            return decision
 
-    def plan(self, name: str, asked: Asked, options: SwarmOptions, turns: Turns) -> Plan:
+    def plan(self, response_id: str, name: str, asked: Asked, options: SwarmOptions, turns: Turns) -> Plan:
         """Who answers; raises ApiError."""
         began = time.monotonic()
-        decision = self.route(turns) if asked.routed else AskedFor(asked.specialist)
+        decision = self.route(turns, response_id) if asked.routed else AskedFor(asked.specialist)
         names = who_answers(decision, options)
         param = "synapse.specialists" if options.specialists else "model"
         candidates = [Candidate(self._find(one, param), self._probability(asked, decision, one)) for one in names]
         synthesis = len(candidates) > 1 and options.choose == "synthesis"
-        return Plan(name, asked.model, turns, decision, candidates, synthesis, began)
+        return Plan(response_id, name, asked.model, turns, decision, candidates, synthesis, began)
 
     def adapters(
         self, model: Served, specialist: Specialist | None, wanted: Sequence[AdapterWeight] | None

@@ -54,6 +54,7 @@ class Candidate:
 class Plan:
     """Who answers, and how it came to that."""
 
+    response_id: str
     asked: str
     """The request's ``model``."""
     model: Served

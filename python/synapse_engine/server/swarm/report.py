@@ -25,6 +25,7 @@ class Report:
     """One for each of several that answered."""
     finish: str | None = None
     _usages: list[dict[str, Any]] = field(default_factory=list)
+    _total_seconds: float = 0.0
 
     @property
     def model(self) -> str:
@@ -35,6 +36,7 @@ class Report:
         """Takes in what a part of the work cost; the last is that of the answer."""
         if usage is not None:
             self._usages.append(usage)
+            self._total_seconds = time.monotonic() - self.plan.began
 
     def total(self, key: str) -> int:
         """Of all that was computed for the answer."""
@@ -44,7 +46,8 @@ class Report:
         """The object, as far as it is known by now."""
         plan = self.plan
         entry: dict[str, Any] = {"specialist": self.chosen, "mode": plan.mode, "reason": plan.decision.reason}
-        entry["probabilities"] = plan.decision.probabilities
+        chances = plan.decision.probabilities
+        entry["probabilities"] = {name: round(chance, 4) for name, chance in chances.items()}
         if plan.mode == "parallel":
             entry |= {"choose": "synthesis" if plan.synthesis else "likelihood", "candidates": self.candidates}
         entry["timings"] = self.timings()
@@ -55,7 +58,7 @@ class Report:
         timings = {"route_seconds": self.plan.decision.seconds, "adapter_seconds": self.plan.adapter_seconds}
         if self._usages:
             timings |= {name: self._usages[-1][name] for name in ("queue_seconds", "first_token_seconds")}
-            timings["total_seconds"] = time.monotonic() - self.plan.began
+            timings["total_seconds"] = self._total_seconds
         return {name: round(seconds, 6) for name, seconds in timings.items()}
 
 

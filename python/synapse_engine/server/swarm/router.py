@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from synapse_engine.specialists import Specialist
 
@@ -21,7 +21,7 @@ class Decision(Protocol):
     @property
     def specialist(self) -> str | None: ...
     @property
-    def probabilities(self) -> dict[str, float]: ...
+    def probabilities(self) -> Mapping[str, float]: ...
     @property
     def reason(self) -> str: ...
     @property
@@ -34,6 +34,7 @@ class Router(Protocol):
 
     def set_specialists(self, specialists: Sequence[Specialist]) -> None: ...
     def route(self, turns: list[tuple[str, str]]) -> Decision: ...
+    def remember(self, response_id: str, decision: Any) -> None: ...
 
 
 def open_router(specialists: Sequence[Specialist]) -> Router:

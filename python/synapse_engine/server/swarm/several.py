@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from synapse_engine.server.jobs import Job
     from synapse_engine.server.state import State
-    from synapse_engine.server.swarm.plan import Plan
     from synapse_engine.server.swarm.report import Report
     from synapse_engine.server.swarm.work import ChatWork
 
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 class Several:
     """One request that several answer. Either ``whole`` or ``frames`` may be used, once."""
 
-    def __init__(self, state: State, plan: Plan, work: list[ChatWork], report: Report) -> None:
+    def __init__(self, state: State, work: list[ChatWork], report: Report) -> None:
         self._state = state
+        plan = report.plan
         self._plan = plan
         self._body = work[0].body
         self._client = work[0].request["client"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.schemas.chat import ChatBody
     from synapse_engine.server.served import Served
     from synapse_engine.server.state import State
-    from synapse_engine.server.swarm.plan import Plan
+    from synapse_engine.server.swarm.report import Report
     from synapse_engine.specialists import Specialist
 
 
@@ -29,13 +29,13 @@ class ChatWork:
 
 
 async def chat_work(
-    state: State, body: ChatBody, model: Served, specialist: Specialist | None, client: str, plan: Plan | None = None
+    state: State, body: ChatBody, model: Served, specialist: Specialist | None, client: str, report: Report | None
 ) -> ChatWork:
     """The answer that ``specialist`` gives; its adapter is loaded. Raises ApiError."""
     began = time.monotonic()
     adapters = await state.adapters(model, specialist, body.adapters)
-    if plan is not None:
-        plan.adapter_seconds += time.monotonic() - began
+    if report is not None:
+        report.plan.adapter_seconds += time.monotonic() - began
     tokens = await state.chat_tokens(model, prompted(specialist, body.turns))
     habits = body if specialist is None else body.with_defaults(specialist.sampling)
     return ChatWork(body, model, len(tokens), habits.request(tokens) | adapters | {"client": client})
