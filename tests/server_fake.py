@@ -16,11 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from synapse_engine import ClosedError, ContextLengthError, InternalError, ModelError, QueueFullError, RequestError
+from synapse_engine.routing import Decision, RoutingError
 
 END = 256
 START = 257
@@ -360,37 +361,27 @@ def common_prefix(one: list[int], other: list[int]) -> int:
     return min(sum(1 for _ in same), len(one) - 1)
 
 
-@dataclass(frozen=True)
-class FakeDecision:
-    specialist: str | None
-    probabilities: dict[str, float]
-    reason: str
-    seconds: float = 0.001
-    threshold: float = 0.5
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 class FakeRouter:
     """See the module's text. ``routed`` keeps what it was asked."""
 
     def __init__(self, specialists: Many[Any]) -> None:
         self.routed: list[list[tuple[str, str]]] = []
-        self.remembered: dict[str, FakeDecision] = {}
+        self.remembered: dict[str, Decision] = {}
         self.set_specialists(specialists)
 
     def set_specialists(self, specialists: Many[Any]) -> None:
         self.names = [specialist.name for specialist in specialists]
 
-    def remember(self, response_id: str, decision: FakeDecision) -> None:
+    def remember(self, response_id: str, decision: Decision) -> None:
         self.remembered[response_id] = decision
 
-    def route(self, turns: list[tuple[str, str]]) -> FakeDecision:
+    def route(self, turns: list[tuple[str, str]]) -> Decision:
+        if not turns:
+            raise RoutingError("there is no request in it", "give one")
         self.routed.append(turns)
         name, _, probability = turns[-1][1].partition(":")[0].partition(" ")
         if name not in self.names:
-            return FakeDecision(None, dict.fromkeys(self.names, 0.1 / len(self.names)), "below threshold")
+            return Decision(None, "below threshold", dict.fromkeys(self.names, 0.1 / len(self.names)), none=0.9)
         likely = float(probability or 0.9)
-        rest = (1 - likely) / len(self.names)
-        return FakeDecision(name, {**dict.fromkeys(self.names, rest), name: likely}, "chosen")
+        rest = (1 - likely) / (len(self.names) + 1)
+        return Decision(name, "chosen", {**dict.fromkeys(self.names, rest), name: likely}, none=2 * rest)

@@ -16,6 +16,7 @@ import pytest
 from server_fake import FakeEngine, FakeQueue, FakeRouter
 from server_support import HTTP, MODEL, client, fake_server, idle, post, running, wait_until
 from specialist_support import COOKING, write_adapter, write_specialist
+from synapse_engine.routing import RoutingError
 from synapse_engine.server.swarm import modes
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.specialists import Library, built_in
@@ -143,7 +144,7 @@ def test_the_base_may_be_chosen_where_several_models_are_served(tmp_path):
 
 def test_without_a_coordinator_only_routing_fails():
     def none(_specialists):
-        raise ImportError("there is no coordinator")
+        raise RoutingError("there is no coordinator")
 
     with fake_server(desk=Desk(Library(Path("/nowhere")), none)) as (url, engine):
         server = Server(url, engine, Library(Path("/nowhere")), Path())

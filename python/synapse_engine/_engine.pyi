@@ -154,8 +154,8 @@ class Engine:
         """Queues work and returns its id at once.
 
         ``request``: ``tokens`` (list of int), ``task`` ("generate" | "embed" | "score"), ``client`` (str),
-        ``max_queue_seconds`` (QueueTimeoutError after waiting this long), ``adapters`` (list of (name, weight): what each
-        adds is multiplied with its weight; RequestError for a name that is not loaded).
+        ``max_queue_seconds`` (QueueTimeoutError after waiting this long), ``adapters`` (list of (name, weight): what
+        each adds is multiplied with its weight; RequestError for a name that is not loaded).
         For generate: ``max_new_tokens`` (absent: what the context window has room for), ``choices``, ``stop`` (list of
         str), ``stop_tokens`` (besides the model's own), ``ignore_eos`` (bool: leave the model's own out), ``logprobs``
         (int or None), ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``typical_p``, ``repetition_penalty``,
@@ -164,9 +164,9 @@ class Engine:
         """
     def cancel(self, request_id: int) -> None: ...
     def load_adapter(self, name: str, path: str) -> dict[str, Any]:
-        """Loads a LoRA adapter (a PEFT folder or a GGUF file), in the place of one of this name, while requests go on; those
-        that run end with what they began with. Returns name, path, format, base_model, generation (another for each
-        load), rank (the highest), modules, bytes and invocation_tokens (aLoRA).
+        """Loads a LoRA adapter (a PEFT folder or a GGUF file), in the place of one of this name, while requests go on;
+        those that run end with what they began with. Returns name, path, format, base_model, generation (another for
+        each load), rank (the highest), modules, bytes and invocation_tokens (aLoRA).
         """
     def unload_adapter(self, name: str) -> None:
         """Takes an adapter out; requests that run end with it. Raises RequestError if there is none of this name."""

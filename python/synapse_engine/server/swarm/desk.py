@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from synapse_engine._engine import ClosedError, EngineError
+from synapse_engine.routing import Decision, RoutingError
 from synapse_engine.server.errors import ApiError, bad_request, from_engine, specialist_not_found, unavailable
 from synapse_engine.server.swarm import modes
 from synapse_engine.server.swarm.plan import Asked, Candidate, Plan, who_answers
-from synapse_engine.server.swarm.router import AskedFor
 from synapse_engine.specialists import Library, Specialist, SpecialistError, UnknownSpecialistError
 from synapse_engine.specialists.adapters import PREFIX
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from synapse_engine.server.schemas.swarm import AdapterWeight, SwarmOptions
     from synapse_engine.server.served import Served
-    from synapse_engine.server.swarm.router import Decision, NewRouter, Router
+    from synapse_engine.server.swarm.router import NewRouter, Router
 
     Turns = list[tuple[str, str]]
 
@@ -46,11 +46,12 @@ class Desk:
 
     def route(self, turns: Turns, response_id: str | None = None) -> Decision:
         """Where a conversation belongs; with ``response_id``, feedback can name it later. Raises ApiError."""
-        if not turns:
-            raise bad_request("messages: routing needs a message of the user", "messages")
         with self.lock:
             router = self.router()
-            decision = router.route(turns)
+            try:
+                decision = router.route(turns)
+            except RoutingError as error:
+                raise bad_request(f"messages: {error}; {error.hint}", "messages") from error
             if response_id is not None:
                 router.remember(response_id, decision)
             return decision
@@ -58,7 +59,8 @@ class Desk:
     def plan(self, response_id: str, name: str, asked: Asked, options: SwarmOptions, turns: Turns) -> Plan:
         """Who answers; raises ApiError."""
         began = time.monotonic()
-        decision = self.route(turns, response_id) if asked.routed else AskedFor(asked.specialist)
+        named = asked.specialist
+        decision = self.route(turns, response_id) if named is None else Decision.asked_for(named)
         names = who_answers(decision, options)
         param = "synapse.specialists" if options.specialists else "model"
         candidates = [Candidate(self._find(one, param), self._probability(asked, decision, one)) for one in names]
@@ -80,7 +82,7 @@ class Desk:
     def _opened(self, specialists: Sequence[Specialist]) -> Router:
         try:
             return self._new_router(specialists)
-        except (EngineError, ImportError, OSError) as error:
+        except (EngineError, RoutingError, OSError) as error:
             raise unavailable(f"requests cannot be routed here: {error}") from error
 
     def _probability(self, asked: Asked, decision: Decision, name: str | None) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synapse_engine.server.swarm.router import Decision
+    from synapse_engine.routing import Decision
 
 SURE = 0.8
 """From this probability of its choice on, `auto` lets one specialist answer."""
@@ -16,15 +16,10 @@ USUAL_CANDIDATES = 3
 LEAST_PROBABILITY = 1e-6
 
 
-def none_probability(decision: Decision) -> float:
-    """That no specialist is meant, but the plain model."""
-    return max(0.0, 1.0 - math.fsum(decision.probabilities.values()))
-
-
 def probability_of(decision: Decision, specialist: str | None) -> float:
     """That this one is meant; None stands for the plain model."""
     if specialist is None:
-        return none_probability(decision)
+        return decision.none
     return decision.probabilities.get(specialist, 0.0)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from synapse_engine.server.swarm import modes
 
 if TYPE_CHECKING:
+    from synapse_engine.routing import Decision
     from synapse_engine.server.schemas.swarm import SwarmOptions
     from synapse_engine.server.served import Served
-    from synapse_engine.server.swarm.router import Decision
     from synapse_engine.specialists import Specialist
 
 
