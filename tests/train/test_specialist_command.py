@@ -151,10 +151,16 @@ def test_bases_that_pass_no_gradient_on(base: Path, data: Path, tmp_path: Path) 
     assert "silent has no chat template" in train(silent, data, tmp_path / "run").stderr
 
 
-def test_four_bits_need_bitsandbytes(base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_bits_take_a_gpu_and_bitsandbytes(
+    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import importlib.util
 
+    refused = train(base, data, tmp_path / "run", "--quantize", "nf4")
+    assert (refused.exit_code, "bitsandbytes gives no gradient there" in refused.stderr) == (1, True)
+    assert "--device cuda" in refused.stderr
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else real(name))
-    result = train(base, data, tmp_path / "run", "--quantize", "nf4")
-    assert (result.exit_code, "--quantize nf4 needs bitsandbytes" in result.stderr) == (1, True)
+    # PyTorch's device without numbers stands for a GPU.
+    refused = train(base, data, tmp_path / "run", "--quantize", "nf4", "--device", "meta")
+    assert (refused.exit_code, "--quantize nf4 needs bitsandbytes" in refused.stderr) == (1, True)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from synapse_engine.train.specialist.options import SpecialistOptions
 
 TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+_NO_NF4 = (
+    "train on a GPU with --device cuda, or here without --quantize; --precision bf16 halves the base's memory, too"
+)
 _FLOATS = "name a folder with config.json and *.safetensors in floating-point numbers, as Hugging Face has them"
 
 
@@ -84,8 +87,10 @@ def attach(model: Any, options: SpecialistOptions) -> Any:
 
 def _nf4(options: SpecialistOptions, device: torch.device) -> dict[str, Any]:
     """Four bits for the frozen weights (NormalFloat, with quantized scales: Dettmers et al. 2023, QLoRA)."""
+    if device.type == "cpu":  # its 4-bit products there have no registered gradient, and PyTorch warns of wrong ones
+        raise ConfigError("--quantize nf4 on the CPU: bitsandbytes gives no gradient there", _NO_NF4)
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError("--quantize nf4 needs bitsandbytes", "pip install bitsandbytes; or train without --quantize")
+        raise ConfigError("--quantize nf4 needs bitsandbytes", "pip install bitsandbytes")
     transformers: Any = importlib.import_module("transformers")
     config = transformers.BitsAndBytesConfig(
         load_in_4bit=True,

@@ -1,0 +1,185 @@
+"""One measurement in order: who answers which tasks, and which rows come of it. Prints nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.perplexity import TEXT
+from bench.random_adapter import write_random_adapter
+from bench.swarm import choosing, figures, wall
+from bench.swarm.asking import ask, prompt_tokens, text_losses
+from bench.tasks import general, held_out, training
+from bench.tasks.task import KINDS
+from synapse_engine import Engine, _engine
+from synapse_engine.merge import MergeRequest, merge
+from synapse_engine.routing import Router, RoutingError
+from synapse_engine.routing.opening import coordinator_folder, space_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.tasks import Task
+    from synapse_engine.engine import Quant
+    from synapse_engine.results import Generation
+    from synapse_engine.routing import Decision
+    from synapse_engine.specialists import Specialist
+
+GENERAL = "general"
+SEED, SHOWN = 1, 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how."""
+
+    base: Path
+    quant: Quant = "q8"
+    threads: int = 1
+    count: int = 200
+    """Held-out tasks of each kind."""
+    text_tokens: int = 6000
+    trims: tuple[float, ...] = (0.8,)
+    """Of the TIES merges, a row for each."""
+    coordinator: Path | None = None
+    """None: the one that comes with the package."""
+    rounds: int = 9
+    wall_model: Path | None = None
+
+    def open(self, path: Path) -> Engine:
+        """The base, or a merge of it."""
+        return Engine(path, quant=self.quant, threads=self.threads, max_sequences=16, max_queue=4096, packed_file=False)
+
+
+@dataclass
+class Run:
+    """The tasks, and what has been found."""
+
+    settings: Settings
+    specialists: Mapping[str, Specialist]
+    tasks: dict[str, list[Task]]
+    """By kind."""
+    rows: list[figures.Row] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, specialists: Mapping[str, Specialist]) -> Run:
+        """With held-out tasks of both kinds, and general questions."""
+        tasks = {kind: held_out(kind, settings.count, SEED) for kind in KINDS}
+        return cls(settings, specialists, {**tasks, GENERAL: list(general.questions())})
+
+    @property
+    def everything(self) -> list[Task]:
+        """The tasks of all kinds, one kind after the other."""
+        return [task for tasks in self.tasks.values() for task in tasks]
+
+    def by_kind(self, values: Iterable[Any]) -> dict[str, list[Any]]:
+        """One value for each of ``everything``, apart."""
+        left = iter(values)
+        return {kind: [next(left) for _ in tasks] for kind, tasks in self.tasks.items()}
+
+    def add(self, name: str, answers: Iterable[Generation], text: figures.Figure | None = None) -> None:
+        """A row of these answers to everything."""
+        self._row(name, self.by_kind(answers), text)
+
+    def add_shown(self, engine: Engine) -> None:
+        """What the plain model makes of a few right answers in its context: no adapter, only a longer prompt."""
+        answers = {kind: ask(engine, self.tasks[kind], {}, training(kind, SHOWN, SEED)) for kind in KINDS}
+        self._row(f"base, shown {SHOWN} answers", answers, None)
+
+    def _row(self, name: str, answers: Mapping[str, list[Generation]], text: figures.Figure | None) -> None:
+        right = {
+            kind: figures.share([task.right(one.text) for task, one in zip(self.tasks[kind], each, strict=True)])
+            for kind, each in answers.items()
+        }
+        self.rows.append(figures.Row(name, right, text))
+
+
+def measure(run: Run) -> None:
+    """All rows. Everything but merges runs on one engine, with adapters beside the base."""
+    settings = run.settings
+    answers: dict[str | None, list[Generation]] = {}
+    everyone: list[str | None] = [None, *run.specialists]
+    with settings.open(settings.base) as engine:
+        for name, specialist in run.specialists.items():
+            engine.load_adapter(name, specialist.adapter or "")
+        text = engine.tokenize(TEXT.read_text(encoding="utf-8"), add_special=False)[: settings.text_tokens]
+        for who in everyone:
+            blend = {} if who is None else {who: 1.0}
+            answers[who] = ask(engine, run.everything, blend)
+            run.add(who or "base", answers[who], figures.perplexity(text_losses(engine, text, blend)))
+            if who is None:
+                run.add_shown(engine)
+        _choices(run, answers)
+        both = dict.fromkeys(run.specialists, 1.0)
+        costs = figures.perplexity(text_losses(engine, text, both))
+        run.add("both adapters added", ask(engine, run.everything, both), costs)
+        run.found["wall"] = {"two specialists": _wall(run, engine).record()}
+    _merges(run, text)
+    if settings.wall_model:
+        run.found["wall"]["four random adapters"] = _four_at_a_time(settings, settings.wall_model).record()
+
+
+def decide(run: Run) -> list[Decision] | None:
+    """The coordinator on every request, without feedback; None where the package has none."""
+    try:
+        folder = run.settings.coordinator or coordinator_folder()
+    except RoutingError:
+        return None
+    coordinator = _engine.Coordinator(str(folder))
+    bias = _engine.HebbianBias(space_of(folder), coordinator.info()["embedding"])
+    router = Router(coordinator, list(run.specialists.values()), bias)
+    return [router.route(task.request) for task in run.everything]
+
+
+def _choices(run: Run, answers: Mapping[str | None, Sequence[Generation]]) -> None:
+    ways: dict[str, list[str | None]] = {}
+    decisions = decide(run)
+    if decisions is not None:
+        ways["routed"] = choosing.routed(decisions)
+        ways["parallel, the two likeliest"] = choosing.parallel(answers, decisions, 2)
+        ways["parallel, both and the base"] = choosing.parallel(answers, decisions, len(answers))
+        run.found["routing"] = _routing(run, ways["routed"])
+    ways["parallel, by likelihood alone"] = choosing.likeliest_answer(answers)
+    for name, chosen in ways.items():
+        run.add(name, [answers[who][at] for at, who in enumerate(chosen)])
+    run.found["chosen"] = {name: _tally(run, chosen) for name, chosen in ways.items()}
+
+
+def _routing(run: Run, chosen: Sequence[str | None]) -> dict[str, Any]:
+    """How often the right one was chosen; for general questions that is none."""
+    kinds = run.by_kind(chosen)
+    hits = {kind: [who == (None if kind == GENERAL else kind) for who in each] for kind, each in kinds.items()}
+    return {kind: vars(figures.share(each)) for kind, each in hits.items()}
+
+
+def _tally(run: Run, chosen: Sequence[str | None]) -> dict[str, dict[str, int]]:
+    """Whose answers counted, by kind of task."""
+    kinds = run.by_kind(who or "base" for who in chosen)
+    return {kind: {who: each.count(who) for who in dict.fromkeys(each)} for kind, each in kinds.items()}
+
+
+def _merges(run: Run, text: list[int]) -> None:
+    adapters = tuple((specialist.adapter or Path(), 1.0) for specialist in run.specialists.values())
+    for trim in run.settings.trims:
+        with tempfile.TemporaryDirectory() as folder:
+            target = merge(MergeRequest(run.settings.base, adapters, Path(folder) / "ties", trim=trim)).target
+            with run.settings.open(target) as engine:
+                costs = figures.perplexity(text_losses(engine, text, {}))
+                run.add(f"TIES merge, trim {trim:g}", ask(engine, run.everything, {}), costs)
+
+
+def _wall(run: Run, engine: Engine) -> wall.Wall:
+    tasks = run.everything[:: max(1, len(run.everything) // run.settings.rounds)]
+    return wall.measure(engine, [prompt_tokens(engine, task) for task in tasks], list(run.specialists))
+
+
+def _four_at_a_time(settings: Settings, model: Path) -> wall.Wall:
+    """Random adapters of rank 16 on all projections of another model."""
+    names = [f"random{at}" for at in range(4)]
+    with Engine(model, threads=settings.threads) as engine, tempfile.TemporaryDirectory() as folder:
+        for at, name in enumerate(names):
+            engine.load_adapter(name, write_random_adapter(Path(folder) / name, engine.info, rank=16, seed=at))
+        return wall.measure(engine, [list(range(100, 132))] * settings.rounds, names)
