@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from synapse_engine import ClosedError, ContextLengthError, InternalError, ModelError, QueueFullError, RequestError
-from synapse_engine.routing import Decision, RoutingError
+from synapse_engine.routing import Decision, turns_of
 
 END = 256
 START = 257
@@ -375,9 +375,8 @@ class FakeRouter:
     def remember(self, response_id: str, decision: Decision) -> None:
         self.remembered[response_id] = decision
 
-    def route(self, turns: list[tuple[str, str]]) -> Decision:
-        if not turns:
-            raise RoutingError("there is no request in it", "give one")
+    def route(self, messages: Any) -> Decision:
+        turns = turns_of(messages)
         self.routed.append(turns)
         name, _, probability = turns[-1][1].partition(":")[0].partition(" ")
         if name not in self.names:

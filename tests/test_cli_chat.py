@@ -37,8 +37,9 @@ import time
 class EchoTalker:
     where = "in this process"
 
-    def __init__(self, chosen, load):
+    def __init__(self, chosen, load, specialist=None):
         self.model = chosen.name
+        self.specialist = specialist
         self.closed = False
 
     def stream(self, messages, options, answer):
@@ -47,6 +48,9 @@ class EchoTalker:
             error = RuntimeError("it broke")
             error.hint = "mend it"
             raise error
+        if self.specialist:
+            words.insert(0, self.specialist + ":")
+            answer.synapse = {"specialist": self.specialist, "probabilities": {self.specialist: 0.75}}
         if len(messages) > 1 and messages[0]["role"] == "system":
             words.insert(0, messages[0]["content"] + ":")
         while words:
@@ -93,6 +97,13 @@ class TestRun:
         assert record["finish_reason"] == "stop"
         assert record["completion_tokens"] == 3
         assert record["tokens_per_second"] == 2.0
+
+    def test_a_specialist_over_the_usual_model(self) -> None:
+        for name, specialist in [("synapse", "auto"), ("synapse/math", "math")]:
+            result = CliRunner().invoke(synapse, ["run", name, "two"])
+            assert (result.stdout, result.stderr) == (f"{specialist}: two \n", "loading tiny ...\n")
+        record = json.loads(CliRunner().invoke(synapse, ["run", "synapse/math", "two", "--json"]).stdout)
+        assert (record["model"], record["synapse"]["specialist"]) == ("tiny", "math")
 
     def test_an_error_of_the_model_is_shown_with_its_hint(self) -> None:
         result = CliRunner().invoke(synapse, ["run", "tiny", "break"])
@@ -186,6 +197,28 @@ def test_a_chat_on_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
+def test_specialists_in_a_chat() -> None:
+    chat = Terminal("synapse")
+    chat.wait_for("synapse (auto), tiny, in this process")
+    chat.wait_for("> ")
+    chat.type("hello\r")
+    chat.wait_for("auto (0.75), 2 tokens")
+    chat.type("/specialist math\r")
+    chat.wait_for("math, over tiny", then="> ")
+    chat.type("hello\r")
+    chat.wait_for("math: hello")
+    chat.type("/specialist none\r")
+    chat.wait_for("tiny itself", then="> ")
+    chat.forget()
+    chat.type("again\r")
+    chat.wait_for("1 tokens")
+    chat.type("/specialist\r")
+    chat.wait_for("tiny itself", then="> ")
+    chat.type("/exit\r")
+    assert chat.leave() == 0
+
+
+@pytest.mark.usefixtures("tiny")
 def test_history_survives_the_session(home: Path) -> None:
     for leave_with in ("/exit\r", "/bye\r"):
         chat = Terminal("tiny")
@@ -213,7 +246,7 @@ class _Api(http.server.BaseHTTPRequestHandler):
         chunks = [
             {"choices": [{"delta": {"role": "assistant"}, "finish_reason": None}]},
             {"choices": [{"delta": {"content": "one "}, "finish_reason": None}]},
-            {"choices": [{"delta": {"content": "two"}, "finish_reason": "stop"}]},
+            {"choices": [{"delta": {"content": "two"}, "finish_reason": "stop"}], "synapse": {"specialist": "math"}},
             {
                 "choices": [],
                 "usage": {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}},
@@ -251,6 +284,23 @@ def test_a_running_server_answers_instead_of_loading() -> None:
     assert handler.asked["max_tokens"] == 9
     assert handler.asked["messages"] == [{"role": "user", "content": "count"}]
     assert with_own_options.stdout == "here \n"
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("name", "served", "asked"),
+    [
+        ("tiny", ["tiny"], {"model": "tiny"}),
+        ("synapse", ["tiny"], {"model": "synapse"}),
+        ("synapse/math", ["tiny"], {"model": "synapse/math"}),
+        ("synapse", ["big", "tiny"], {"model": "synapse", "synapse": {"base": "big"}}),
+    ],
+)
+def test_what_a_server_is_asked(name: str, served: list[str], asked: dict[str, object]) -> None:
+    with api() as (handler, port), registered("127.0.0.1", port, served, auth=False):
+        record = json.loads(CliRunner().invoke(synapse, ["run", name, "count", "--json"]).stdout)
+    assert {field: handler.asked[field] for field in ("model", "synapse") if field in handler.asked} == asked
+    assert record["synapse"] == {"specialist": "math"}
 
 
 @pytest.mark.usefixtures("tiny")

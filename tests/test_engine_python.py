@@ -341,5 +341,5 @@ def test_a_closed_engine_says_so_and_ends_its_streams(smollm2_path):
 
 def test_every_error_is_an_engine_error():
     classes = [getattr(synapse_engine, name) for name in synapse_engine.__all__ if name.endswith("Error")]
-    assert len(classes) == 10
+    assert len(classes) == 11
     assert all(issubclass(cls, EngineError) for cls in classes)

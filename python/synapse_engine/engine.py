@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from synapse_engine.options import Adapters, GenerateOptions
     from synapse_engine.results import Generation, Token
+    from synapse_engine.routing import Decision
+    from synapse_engine.specialists import Library
+    from synapse_engine.swarm import Swarm
 
     Messages = Sequence[Mapping[str, Any]]
 
@@ -45,6 +49,9 @@ class Engine:
 
     LoRA adapters come and go while the model runs (``load_adapter``), up to ``max_adapters`` of at most
     ``max_adapter_rank`` and ``max_adapter_bytes`` in all; each request says which it wants (``adapters=``).
+
+    ``specialist=`` names one of ``specialists`` to answer, with its prompt, habits and adapter, or "auto" for the one
+    that ``route`` finds; ``Generation.decision`` tells who it was. A text that is continued has no place for a prompt.
     """
 
     def __init__(
@@ -90,32 +97,42 @@ class Engine:
         )
         self._dispatcher = Dispatcher(self._native)
 
-    def generate(self, prompt: str, **options: Unpack[GenerateOptions]) -> Generation:
+    def generate(self, prompt: str, *, specialist: str | None = None, **options: Unpack[GenerateOptions]) -> Generation:
         """Continues ``prompt``, word for word as given."""
-        return self._finish(self._prompt_tokens(prompt), options)
+        with self.stream(prompt, specialist=specialist, **options) as stream:
+            return stream.finish().generation()
 
-    def chat(self, messages: str | Messages, **options: Unpack[GenerateOptions]) -> Generation:
+    def chat(
+        self, messages: str | Messages, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
+    ) -> Generation:
         """Answers a conversation: a list of ``{"role", "content"}``, or one user message as a str."""
-        return self._finish(self._chat_tokens(messages), options)
+        with self.stream(conversation(messages), specialist=specialist, **options) as stream:
+            return stream.finish().generation()
 
-    def stream(self, prompt_or_messages: str | Messages, **options: Unpack[GenerateOptions]) -> Stream:
+    def stream(
+        self, prompt_or_messages: str | Messages, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
+    ) -> Stream:
         """The answer piece by piece: to a list of messages as ``chat`` gives it, to a str as ``generate`` does."""
-        return Stream(self._native, generate_request(self._tokens(prompt_or_messages), options))
+        return Stream(self._native, *self._request(prompt_or_messages, specialist, options))
 
-    async def agenerate(self, prompt: str, **options: Unpack[GenerateOptions]) -> Generation:
+    async def agenerate(
+        self, prompt: str, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
+    ) -> Generation:
         """``generate`` for asyncio; cancelling the task cancels the request."""
-        return await self._afinish(self._prompt_tokens(prompt), options)
+        return await self._afinish(prompt, specialist, options)
 
-    async def achat(self, messages: str | Messages, **options: Unpack[GenerateOptions]) -> Generation:
+    async def achat(
+        self, messages: str | Messages, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
+    ) -> Generation:
         """``chat`` for asyncio; cancelling the task cancels the request."""
-        return await self._afinish(self._chat_tokens(messages), options)
+        return await self._afinish(conversation(messages), specialist, options)
 
     async def astream(
-        self, prompt_or_messages: str | Messages, **options: Unpack[GenerateOptions]
+        self, prompt_or_messages: str | Messages, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
     ) -> AsyncGenerator[str, None]:
         """``stream`` for asyncio; leaving the loop and closing the generator cancels the request."""
-        request = generate_request(self._tokens(prompt_or_messages), options)
-        pieces = self._dispatcher.run(request, Outcome())
+        request, decision = self._request(prompt_or_messages, specialist, options)
+        pieces = self._dispatcher.run(request, Outcome(decision))
         try:
             async for piece in pieces:
                 yield piece
@@ -133,6 +150,22 @@ class Engine:
         request = {"tokens": self.tokenize(text), "task": "score", "top": top, "adapters": weighted(adapters)}
         with Stream(self._native, request) as stream:
             return list(stream.finish().generation().tokens)
+
+    def route(self, messages: str | Messages) -> Decision:
+        """Which of ``specialists`` a request belongs to, and why; ``explain()`` of it says what would change that."""
+        return self.swarm.router.route(messages)
+
+    @property
+    def specialists(self) -> Library:
+        """What requests can be routed to: the starters and the user's own, which can be added and removed here."""
+        return self.swarm.library
+
+    @cached_property
+    def swarm(self) -> Swarm:
+        """Specialists, router and loaded adapters of this engine."""
+        from synapse_engine.swarm import Swarm
+
+        return Swarm(self._native)
 
     def load_adapter(self, name: str, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Loads a LoRA adapter (a folder as ``peft`` writes it, or a GGUF adapter), in the place of one of this name.
@@ -189,29 +222,35 @@ class Engine:
     def __repr__(self) -> str:
         return f"Engine({str(self.path)!r})"
 
-    def _finish(self, tokens: list[int], options: GenerateOptions) -> Generation:
-        with Stream(self._native, generate_request(tokens, options)) as stream:
-            return stream.finish().generation()
-
-    async def _afinish(self, tokens: list[int], options: GenerateOptions) -> Generation:
-        outcome = Outcome()
-        async for _ in self._dispatcher.run(generate_request(tokens, options), outcome):
+    async def _afinish(
+        self, prompt_or_messages: str | Messages, specialist: str | None, options: GenerateOptions
+    ) -> Generation:
+        request, decision = self._request(prompt_or_messages, specialist, options)
+        outcome = Outcome(decision)
+        async for _ in self._dispatcher.run(request, outcome):
             pass
         return outcome.generation()
 
+    def _request(
+        self, prompt_or_messages: str | Messages, specialist: str | None, options: GenerateOptions
+    ) -> tuple[dict[str, Any], Decision | None]:
+        decision = None
+        if specialist is not None:
+            decision = self.swarm.decide(specialist, prompt_or_messages)
+            prompt_or_messages, options = self.swarm.prepared(decision, prompt_or_messages, options)
+        return generate_request(self._tokens(prompt_or_messages), options), decision
+
     def _tokens(self, prompt_or_messages: str | Messages) -> list[int]:
         if isinstance(prompt_or_messages, str):
-            return self._prompt_tokens(prompt_or_messages)
-        return self._chat_tokens(prompt_or_messages)
-
-    def _prompt_tokens(self, prompt: str) -> list[int]:
-        return self.tokenize(prompt)
-
-    def _chat_tokens(self, messages: str | Messages) -> list[int]:
-        turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        rendered = self._native.apply_chat_template(json.dumps(turns))
+            return self.tokenize(prompt_or_messages)
+        rendered = self._native.apply_chat_template(json.dumps(list(prompt_or_messages)))
         # The template has written the special tokens already.
         return self.tokenize(rendered, add_special=False)
+
+
+def conversation(messages: str | Messages) -> Messages:
+    """A text alone is a message of the user."""
+    return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
 
 
 def check_device(device: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from synapse_engine._engine import Event
+    from synapse_engine.routing import Decision
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -81,6 +82,9 @@ class Generation:
     tokens: tuple[Token, ...] = field(default=(), repr=False)
     """The tokens of the answer, with log-probabilities where ``logprobs`` asked for them."""
 
+    decision: Decision | None = field(default=None, repr=False)
+    """Who answered and why, where a specialist was asked for."""
+
     def __str__(self) -> str:
         return self.text
 
@@ -88,8 +92,9 @@ class Generation:
 class Outcome:
     """Adds up the events of one request."""
 
-    def __init__(self) -> None:
+    def __init__(self, decision: Decision | None = None) -> None:
         self.done = False
+        self._decision = decision
         self.embedding: list[float] = []
         self._texts: list[str] = []
         self._tokens: list[Token] = []
@@ -115,4 +120,4 @@ class Outcome:
 
     def generation(self) -> Generation:
         """The answer so far."""
-        return Generation("".join(self._texts), self._reason, self._usage, tuple(self._tokens))
+        return Generation("".join(self._texts), self._reason, self._usage, tuple(self._tokens), self._decision)

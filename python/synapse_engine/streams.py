@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from synapse_engine import _engine
     from synapse_engine._engine import Event
     from synapse_engine.results import Generation
+    from synapse_engine.routing import Decision
 
 
 class Stream:
     """Iterates over the pieces of an answer. Closing it, or dropping it, frees its slot."""
 
-    def __init__(self, native: _engine.Engine, request: dict[str, Any]) -> None:
+    def __init__(self, native: _engine.Engine, request: dict[str, Any], decision: Decision | None = None) -> None:
         self._native = native
         self._queue = EventQueue()
         self._pieces: deque[str] = deque()
-        self._outcome = Outcome()
+        self._outcome = Outcome(decision)
         self._id: int | None = native.submit(request, self._queue)
 
     def __iter__(self) -> Stream:

@@ -17,7 +17,7 @@ from synapse_engine.cli.options import (
     offline_option,
     speculation_options,
 )
-from synapse_engine.cli.talk import Answer
+from synapse_engine.cli.talk import AUTO, Answer
 
 if TYPE_CHECKING:
     from synapse_engine.cli.screen import Screen
@@ -28,6 +28,8 @@ HELP = """\
 /clear          forget the conversation, keep the system message
 /system TEXT    set the system message and start over; without TEXT, show it
 /model [NAME]   go on with another model; without NAME, show which it is
+/specialist [NAME]
+                ask a specialist, or with auto the one that fits, or none; without NAME, show who is asked
 /save FILE      write the conversation as Markdown, or as JSON if FILE ends in .json
 /exit           leave (Ctrl-D does too)
 
@@ -44,8 +46,9 @@ Ctrl-C stops an answer. Alt-Enter starts a new line."""
 def command(model: str | None, markdown: bool, offline: bool, system: str | None, **options: Any) -> None:
     """Talk with a model in the terminal.
 
-    Without MODEL, the only running server is asked, or else the model pulled last. When standard input is no terminal,
-    it is answered as one message.
+    Without MODEL, the only running server is asked, or else the model pulled last. synapse as MODEL lets the specialist
+    answer that each message belongs to, synapse/NAME one of them. When standard input is no terminal, it is answered as
+    one message.
     """
     load = LoadOptions.taken_from(options)
     talker = open_talker(model, load, offline=offline)
@@ -141,9 +144,20 @@ def _reply(chat: Chat, word: str, rest: str) -> str:
         if rest:
             chat.switch(rest)
         return f"{chat.talker.model}, {chat.talker.where}"
+    if word == "/specialist":
+        if rest:
+            chat.talker.specialist = None if rest == "none" else rest
+        return asked(chat.talker)
     if word == "/save":
         return f"saved to {chat.conversation.save(rest)}"
     return f"there is no {word}; /help lists what there is"
+
+
+def asked(talker: Talker) -> str:
+    """Who answers, for people."""
+    if talker.specialist == AUTO:
+        return f"each message goes to the specialist that it belongs to, over {talker.model}"
+    return f"{talker.specialist}, over {talker.model}" if talker.specialist else f"{talker.model} itself"
 
 
 def _answer_input(chat: Chat) -> None:

@@ -33,6 +33,7 @@ def command(model: str, prompt: str | None, as_json: bool, offline: bool, system
     """Answer one prompt and exit.
 
     The prompt is read from standard input when it is not given or is "-". If MODEL is being served, the server answers.
+    synapse as MODEL lets the specialist answer that the prompt belongs to, synapse/NAME one of them.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from synapse_engine.cli.talk import Answer, Talker
 
-_COMMANDS = ("/help", "/clear", "/system", "/model", "/save", "/exit")
+_COMMANDS = ("/help", "/clear", "/system", "/model", "/specialist", "/save", "/exit")
 
 
 class Screen:
@@ -46,7 +46,8 @@ class Screen:
 
     def greet(self, talker: Talker) -> None:
         """The first lines."""
-        click.echo(f"{self._styled(talker.model, bold=True)}, {talker.where}")
+        name = talker.model if talker.specialist is None else f"synapse ({talker.specialist}), {talker.model}"
+        click.echo(f"{self._styled(name, bold=True)}, {talker.where}")
         click.echo(self._styled("/help lists the commands, Ctrl-D leaves", dim=True))
 
     def read(self) -> str | None:
@@ -82,7 +83,7 @@ class Screen:
             speed = f"{answer.tokens_per_second:.1f} tok/s, " if answer.tokens_per_second else ""
             first = f"first after {answer.first_token_seconds:.2f} s"
             cut = ", cut off at the limit" if answer.finish_reason == "length" else ""
-            click.echo(self._styled(f"{answer.completion_tokens} tokens, {speed}{first}{cut}", dim=True))
+            click.echo(self._styled(f"{who(answer)}{answer.completion_tokens} tokens, {speed}{first}{cut}", dim=True))
 
     def stopped(self) -> None:
         """After Ctrl-C."""
@@ -100,6 +101,16 @@ class Screen:
 
     def _styled(self, text: str, **style: Any) -> str:
         return text if self._plain else click.style(text, **style)
+
+
+def who(answer: Answer) -> str:
+    """Who answered, and how likely the router found that."""
+    if answer.synapse is None:
+        return ""
+    name = answer.synapse.get("specialist")
+    chance = answer.synapse.get("probabilities", {}).get(name)
+    likely = "" if chance is None else f" ({chance:.2f})"
+    return f"{name}{likely}, " if name else f"no specialist ({answer.synapse.get('reason')}), "
 
 
 class _CommandCompleter(Completer):

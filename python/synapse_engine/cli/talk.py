@@ -35,6 +35,8 @@ class Answer:
     cached_tokens: int = 0
     first_token_seconds: float = 0.0
     total_seconds: float = 0.0
+    synapse: dict[str, Any] | None = None
+    """Who answered and why, where a specialist was asked for; see ``docs/api.md``."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -47,12 +49,18 @@ class Answer:
         return {**asdict(self), "tokens_per_second": round(self.tokens_per_second, 2)}
 
 
+AUTO = "auto"
+"""Stands for the specialist that the router chooses."""
+
+
 class Talker(Protocol):
     """Someone who answers."""
 
     model: str
     where: str
     """For the greeting: in this process, or the server's address."""
+    specialist: str | None
+    """Who is asked: a name, ``AUTO``, or None for the model itself."""
 
     def stream(self, messages: list[Message], options: dict[str, Any], answer: Answer) -> Iterator[str]:
         """The pieces of an answer; ``answer`` is filled in as it goes. Closing the iterator cancels the rest."""
@@ -66,16 +74,17 @@ class LocalTalker:
 
     where = "in this process"
 
-    def __init__(self, chosen: Chosen, load: LoadOptions) -> None:
+    def __init__(self, chosen: Chosen, load: LoadOptions, specialist: str | None = None) -> None:
         from synapse_engine import Engine
 
         self.model = chosen.name
+        self.specialist = specialist
         self._engine = Engine(str(chosen.path), **load.engine_arguments(chosen.quant))
 
     def stream(self, messages: list[Message], options: dict[str, Any], answer: Answer) -> Iterator[str]:
         """See ``Talker``."""
         begun = time.monotonic()
-        with self._engine.stream(messages, **options) as pieces:
+        with self._engine.stream(messages, specialist=self.specialist, **options) as pieces:
             for piece in pieces:
                 if not answer.text:
                     answer.first_token_seconds = time.monotonic() - begun
@@ -83,6 +92,8 @@ class LocalTalker:
                 yield piece
             result = pieces.result
         answer.finish_reason = result.finish_reason
+        if result.decision is not None:
+            answer.synapse = {"mode": "single", **result.decision.as_dict()}
         for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "first_token_seconds", "total_seconds"):
             setattr(answer, name, getattr(result.usage, name))
 
@@ -94,8 +105,10 @@ class LocalTalker:
 class ServerTalker:
     """Asks a server on this machine."""
 
-    def __init__(self, run: Run, model: str | None = None) -> None:
+    def __init__(self, run: Run, model: str | None = None, specialist: str | None = None) -> None:
         self.model = model or run.model
+        self.specialist = specialist
+        self._alone = not run.others
         self.where = run.url
         self._address = urlsplit(run.url)
         self._headers = {"Content-Type": "application/json"}
@@ -105,10 +118,10 @@ class ServerTalker:
     def stream(self, messages: list[Message], options: dict[str, Any], answer: Answer) -> Iterator[str]:
         """See ``Talker``."""
         body = {
-            "model": self.model,
             "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **self._asked(),
             **options,
         }
         connection = http.client.HTTPConnection(
@@ -135,6 +148,12 @@ class ServerTalker:
         finally:
             connection.close()
 
+    def _asked(self) -> dict[str, Any]:
+        if self.specialist is None:
+            return {"model": self.model}
+        name = "synapse" if self.specialist == AUTO else f"synapse/{self.specialist}"
+        return {"model": name} if self._alone else {"model": name, "synapse": {"base": self.model}}
+
     def close(self) -> None:
         """The server goes on without us."""
 
@@ -152,6 +171,7 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 
 
 def _take(chunk: dict[str, Any], answer: Answer) -> str:
+    answer.synapse = chunk.get("synapse", answer.synapse)
     if usage := chunk.get("usage"):
         answer.prompt_tokens = usage["prompt_tokens"]
         answer.completion_tokens = usage["completion_tokens"]

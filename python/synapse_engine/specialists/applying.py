@@ -22,13 +22,18 @@ def prompted(specialist: Specialist | None, turns: Sequence[Turn]) -> list[Turn]
         return list(turns)
     prompt, rest = specialist.system_prompt, list(turns)
     if rest and rest[0]["role"] in _SYSTEM:
-        prompt = f"{prompt}\n\n{rest.pop(0)['content']}"
+        prompt = f"{prompt}\n\n{_text(rest.pop(0)['content'])}"
     return [{"role": "system", "content": prompt}, *rest]
 
 
 def routed(turns: Iterable[Turn]) -> list[tuple[str, str]]:
     """What is looked at to route a conversation: who said what, up to the user's last message; empty without one."""
-    said = [(str(turn["role"]), str(turn["content"])) for turn in turns if turn["role"] not in _SYSTEM]
+    said = [(str(turn["role"]), _text(turn["content"])) for turn in turns if turn["role"] not in _SYSTEM]
     while said and said[-1][0] != "user":
         said.pop()
     return said
+
+
+def _text(content: Any) -> str:
+    """Content may be a text, or a list of parts with one each."""
+    return content if isinstance(content, str) else "\n".join(str(part["text"]) for part in content)
