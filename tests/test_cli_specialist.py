@@ -1,12 +1,20 @@
 """`synapse specialist` as a user meets it: whole screens, JSON, what is refused and what is asked."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from specialist_support import write_adapter, write_specialist
-from synapse_engine.specialists import Library
+from server_fake import FakeRouter
+from specialist_support import COOKING, write_adapter, write_specialist
+from store_support import gguf_bytes
+from synapse_engine import routing
+from synapse_engine.cli import open_talker
+from synapse_engine.cli.specialist_test import routed
+from synapse_engine.specialists import Library, built_in
+from synapse_engine.store import PullRequest, Silent, Store, pull
 from test_cli import check_screen, run
 
 pytest_plugins = ["store_fixtures"]
@@ -18,7 +26,7 @@ def file(home: Path, tmp_path: Path) -> Path:
     return write_specialist(tmp_path, adapter="lora")
 
 
-@pytest.mark.parametrize("name", ["add", "list", "show", "remove"])
+@pytest.mark.parametrize("name", ["add", "list", "show", "remove", "test"])
 def test_help_screens(name: str) -> None:
     check_screen(f"help-specialist-{name}", run("specialist", name, "--help"))
 
@@ -74,3 +82,60 @@ def test_error_screens(home: Path, tmp_path: Path) -> None:
     (home / "specialists").mkdir(exist_ok=True)
     (home / "specialists" / "bad.toml").write_bytes(b"\xff")
     check("listed", "list")
+
+
+@pytest.fixture
+def cooking(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A specialist half of whose examples the fake router takes for something else."""
+    text = COOKING.replace('"pie without butter"', '"math: how much butter", "cooking 0.7: a pie"')
+    run("specialist", "add", str(write_specialist(tmp_path, text=text.replace('["how', '["cooking: how'))))
+    monkeypatch.setattr(routing, "open_router", FakeRouter)
+
+
+@pytest.mark.usefixtures("cooking")
+def test_where_examples_go() -> None:
+    check_screen("specialist-test", run("specialist", "test", "cooking"))
+    found = json.loads(run("specialist", "test", "cooking", "--json").stdout)
+    assert [row["specialist"] for row in found["examples"]] == ["cooking", "math", "cooking", None]
+    assert found["answer"] is None
+    assert run("specialist", "test", "cookin").exit_code == 1
+
+
+@pytest.mark.usefixtures("cooking")
+def test_the_first_example_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(gguf_bytes())
+    pull(Store(), PullRequest(str(tmp_path / "tiny.gguf")), Silent())
+    monkeypatch.setattr(open_talker, "LocalTalker", Talker)
+    result = run("specialist", "test", "cooking", "--model", "tiny")
+    assert result.stdout.endswith("\n> cooking: how long do eggs take\ncooking says four minutes\n")
+    found = json.loads(run("specialist", "test", "cooking", "--model", "tiny", "--json").stdout)
+    assert found["answer"]["text"] == "cooking says four minutes"
+
+
+def test_examples_are_routed_without_themselves() -> None:
+    router = FakeRouter(built_in())
+    seen = []
+    router.set_specialists = lambda specialists: seen.append({one.name: one.examples for one in specialists})
+    math = next(one for one in built_in() if one.name == "math")
+    for example in math.examples:
+        routed(router, built_in(), math, example)
+        assert example not in seen[-1]["math"]
+        assert len(seen[-1]["math"]) == len(math.examples) - 1
+        assert len(seen[-1]) == len(built_in())
+
+
+class Talker:
+    """Says who it is."""
+
+    where = "here"
+
+    def __init__(self, chosen: Any, load: Any, specialist: str | None) -> None:
+        self.model, self.specialist = chosen.name, specialist
+
+    def stream(self, messages: Any, options: dict[str, Any], answer: Any) -> Iterator[str]:
+        assert options == {"max_tokens": 200}
+        answer.text = f"{self.specialist} says four minutes"
+        yield answer.text
+
+    def close(self) -> None:
+        pass

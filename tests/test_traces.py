@@ -11,7 +11,7 @@ import pytest
 
 from server_fake import FakeRouter
 from server_support import HTTP, MODEL, fake_server, idle, post, wait_until
-from synapse_engine.server.swarm import router
+from synapse_engine import routing
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.specialists import Library
 from synapse_engine.traces import TraceError, TraceFile, read_trace, turns_of
@@ -147,7 +147,7 @@ def test_a_trace_that_cannot_be_opened(tmp_path):
 @pytest.fixture
 def file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trace of five decisions, and a router that finds the specialist by the request's first word."""
-    monkeypatch.setattr(router, "open_router", FakeRouter)
+    monkeypatch.setattr(routing, "open_router", FakeRouter)
     monkeypatch.setenv("TZ", "UTC")
     other = {**RECORD, "turns": [["user", "sql: which rows?"]]}
     several = {"mode": "parallel", "candidates": [{"specialist": "math"}, {"specialist": None}]}

@@ -24,7 +24,7 @@ def command() -> None:
     Examples:
       synapse specialist list
       synapse specialist add cooking.toml
-      synapse specialist show cooking
+      synapse specialist test cooking
     """
 
 
@@ -44,6 +44,7 @@ def add(path: Path, as_json: bool) -> None:
         return
     adapter = ", with its adapter" if specialist.adapter else ""
     click.echo(f"{'replaced' if specialist.name in known else 'added'} {specialist.name}{adapter}")
+    note(f"synapse specialist test {specialist.name} shows whether requests like its examples come to it")
 
 
 @command.command("list")
@@ -94,6 +95,20 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
         library.remove(name)
         back = any(specialist.name == name for specialist in library.all())
         click.echo(f"removed {name}" + ("; the one that comes with the package is back" if back else ""))
+
+
+@command.command()
+@_NAME
+@click.option("--model", metavar="MODEL", help="Model that answers the first example.")
+@json_option
+def test(name: str, model: str | None, as_json: bool) -> None:
+    """Route its examples, each as if it were not one, and answer the first.
+
+    Without --model, it is answered if one server is running.
+    """
+    from synapse_engine.cli.specialist_test import test_specialist
+
+    test_specialist(name, model, as_json=as_json)
 
 
 def record(specialist: Specialist) -> dict[str, Any]:

@@ -96,10 +96,10 @@ def _read(file: Path, last: int | None) -> list[dict[str, Any]]:
 def _route(requests: Sequence[list[tuple[str, str]]]) -> list[dict[str, Any]]:
     if not requests:
         return []
-    from synapse_engine.server.swarm.router import open_router
+    from synapse_engine import routing
     from synapse_engine.specialists import Library
 
-    router = open_router(Library().all())
+    router = routing.open_router(Library().all())
     return [router.route(turns).as_dict() for turns in requests]
 
 
