@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synapse_engine._engine import HebbianBias
 from synapse_engine.routing import Router
-from synapse_engine.specialists import built_in
+from synapse_engine.server.swarm.desk import Desk
+from synapse_engine.specialists import Library, built_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE = 256
 
@@ -23,7 +27,7 @@ class FakeCoordinator:
         self._specialists: dict[str, list[list[float]]] = {}
 
     def info(self) -> dict[str, Any]:
-        return {"threshold": self.threshold, "embedding": SIZE, "temperature": 1.0}
+        return {"path": "fake", "threshold": self.threshold, "embedding": SIZE, "temperature": 1.0}
 
     def embed(self, turns: list[tuple[str, str]]) -> list[float]:
         self.embedded += 1
@@ -51,6 +55,12 @@ class FakeCoordinator:
 def fake_router(hebbian: Any = None, **options: Any) -> Router:
     """Over the starters, without feedback."""
     return Router(FakeCoordinator(**options), built_in(), empty_bias() if hebbian is None else hebbian)
+
+
+def fake_desk(folder: Path, hebbian: Any = None) -> Desk:
+    """A server's, over the specialists in ``folder``."""
+    hebbian = empty_bias() if hebbian is None else hebbian
+    return Desk(Library(folder), lambda found: Router(FakeCoordinator(), found, hebbian))
 
 
 def empty_bias() -> HebbianBias:

@@ -99,7 +99,10 @@ def test_nothing_cannot_be_routed(messages):
 def test_a_correction_is_followed_and_counts_against_the_wrong_one():
     router = fake_router()
     reaction = router.feedback(SQL, "code", 1)
-    assert [(entry["specialist"], entry["reward"]) for entry in reaction.learned] == [("code", 1), ("sql", -1)]
+    assert reaction.rewards == {"code": 1, "sql": -1}
+    told = reaction.as_dict()
+    assert told["bias"] == {"code": {"before": 0, "after": 2}, "sql": {"before": 0, "after": -2}}
+    assert told["new_region"]
     for _ in range(4):
         router.feedback(SQL, "code", 1)
     decision = router.route(SQL)
@@ -110,9 +113,9 @@ def test_a_correction_is_followed_and_counts_against_the_wrong_one():
 
 def test_praise_of_the_chosen_and_blame_touch_that_one_only():
     router = fake_router()
-    assert len(router.feedback(SQL, "sql", 1).learned) == 1
+    assert router.feedback(SQL, "sql", 1).rewards == {"sql": 1}
     reaction = router.feedback(SQL, "sql", -1)
-    assert [entry["reward"] for entry in reaction.learned] == [-1]
+    assert reaction.rewards == {"sql": -1}
     assert reaction.after.bias["sql"] < reaction.before.bias["sql"]
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from routing_support import fake_desk
 from server_fake import FakeEngine, FakeQueue
 from server_support import HTTP, running
 from synapse_engine.server.errors import Code
@@ -17,6 +18,7 @@ from synapse_engine.server.schemas.completions import CompletionBody
 from synapse_engine.server.schemas.generation import GenerationBody, StreamOptions
 from synapse_engine.server.schemas.library import AdapterBody, SpecialistBody
 from synapse_engine.server.schemas.others import DetokenizeBody, EmbeddingBody, TokenizeBody
+from synapse_engine.server.schemas.routing import FeedbackBody, RouteBody
 from synapse_engine.server.schemas.swarm import SwarmOptions
 
 PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
@@ -39,9 +41,9 @@ def named(text: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def url():
+def url(tmp_path_factory):
     engine = FakeEngine()
-    with running({MODEL: engine}, FakeQueue) as url:
+    with running({MODEL: engine}, FakeQueue, desk=fake_desk(tmp_path_factory.mktemp("specialists"))) as url:
         yield url
     engine.close()
 
@@ -76,6 +78,7 @@ def test_the_tables_name_every_field():
     assert {"role", "content", "name"} <= set(Message.model_fields)
     endpoints = named(section("Endpoints"))
     assert set(TokenizeBody.model_fields) | set(DetokenizeBody.model_fields) <= endpoints
+    assert set(RouteBody.model_fields) | set(FeedbackBody.model_fields) <= endpoints
     assert set(SpecialistBody.model_fields) | set(AdapterBody.model_fields) <= endpoints
 
 

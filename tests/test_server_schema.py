@@ -6,15 +6,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 
+from routing_support import fake_desk
 from server_fake import FakeEngine
 from server_support import HTTP, MODEL, fake_server
 from synapse_engine.server.openapi import BODIES
 
 
 @pytest.fixture(scope="module")
-def url():
+def url(tmp_path_factory):
+    desk = fake_desk(tmp_path_factory.mktemp("specialists"))
     # Short answers keep the many requests quick.
-    with fake_server(FakeEngine(context_length=200), request_seconds=5) as (url, _):
+    with fake_server(FakeEngine(context_length=200), desk=desk, request_seconds=5) as (url, _):
         yield url
 
 
@@ -30,6 +32,9 @@ def url():
         ("POST", "/v1/specialists"),
         ("GET", "/v1/specialists/{name}"),
         ("DELETE", "/v1/specialists/{name}"),
+        ("POST", "/v1/route"),
+        ("POST", "/v1/feedback"),
+        ("DELETE", "/v1/feedback"),
         ("POST", "/v1/adapters"),
         ("DELETE", "/v1/adapters/{name}"),
     ],
@@ -59,5 +64,5 @@ def test_the_description_is_valid_and_complete(url):
     assert set(description["paths"]) == {
         "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/models/{name}",
         "/v1/specialists", "/v1/specialists/{name}", "/v1/adapters", "/v1/adapters/{name}",
-        "/tokenize", "/detokenize", "/health", "/metrics",
+        "/v1/route", "/v1/feedback", "/tokenize", "/detokenize", "/health", "/metrics",
     }  # fmt: skip

@@ -207,18 +207,12 @@ class HebbianBias:
     def bias(self, embedding: Sequence[float], names: Sequence[str], *, now: float | None = None) -> dict[str, float]:
         """Of each name for this request, within ``bound``; 0 where nothing was learnt."""
     def learn(
-        self,
-        embedding: Sequence[float],
-        specialist: str,
-        reward: float,
-        *,
-        label: str = "",
-        now: float | None = None,
+        self, embedding: Sequence[float], rewards: dict[str, float], *, label: str = "", now: float | None = None
     ) -> dict[str, Any]:
-        """Learns from a ``reward`` of -1 to 1; ``label`` is the request in a few words.
+        """Learns from rewards of -1 to 1 by specialist; ``label`` is the request in a few words.
 
-        region, born (whether it is new), merged and forgotten (regions that went for it), before, after (the bias of
-        this specialist for this request). RequestError for what is no embedding, name or reward.
+        region, born (whether it is new), merged and forgotten (regions that went for it), before and after (the biases
+        of these specialists for this request). RequestError for what is no embedding, name or reward.
         """
     def active(self, embedding: Sequence[float], *, now: float | None = None) -> list[dict[str, Any]]:
         """The regions that bear on this request, as in ``describe``, with ``cosine`` and ``weight`` (0 to 1)."""

@@ -25,6 +25,8 @@ COMMANDS = {
     "chat": "Talk with a model in the terminal.",
     "run": "Answer one prompt and exit.",
     "specialist": "Look after what requests are routed to.",
+    "route": "Show which specialist a request would go to.",
+    "feedback": "Correct the routing, and see what it learned.",
     "trace": "Read what was routed where, and route it again.",
     "train": "Train a small model on your own text, or a specialist.",
     "export": "Make a model folder of a training run.",

@@ -49,7 +49,7 @@ class Decision:
     specialist: str | None
     """None: the plain base model."""
     reason: Reason
-    probabilities: Mapping[str, float] = field(default_factory=dict)
+    probabilities: dict[str, float] = field(default_factory=dict)
     """Of the specialists, with the bias; the likeliest first."""
     none: float = 1.0
     """What is missing to 1: the probability that none fits."""

@@ -95,8 +95,7 @@ def _feedbacks(decision: Decision, scores: Scores, name: str, hebbian: Bias) -> 
         chosen = decide(scores, bias, decision.threshold).specialist or NONE
         if chosen == name:
             return count - 1
-        trial.learn(scores.embedding, name, 1.0)
-        trial.learn(scores.embedding, chosen, -1.0)
+        trial.learn(scores.embedding, {name: 1.0, chosen: -1.0})
     return None
 
 

@@ -27,12 +27,12 @@ _State = tuple[int, int, int]
 class KeptBias:
     """A ``Bias`` whose every change is on disk, and seen by other processes, when the call returns.
 
-    ``empty``: one that has learnt nothing. A file that cannot be used is set aside and named in ``messages``.
+    ``empty``: one that has learnt nothing. ``tell`` hears of a file that cannot be used; it is set aside.
     """
 
-    def __init__(self, path: Path, empty: Bias) -> None:
+    def __init__(self, path: Path, empty: Bias, tell: Callable[[str], None] = log.warning) -> None:
         self.path = path
-        self.messages: list[str] = []
+        self._tell = tell
         self._empty = empty
         self._current = empty.copy()
         self._state: _State | None = None
@@ -59,9 +59,9 @@ class KeptBias:
         """One of its own that is not kept."""
         return self._fresh().copy()
 
-    def learn(self, embedding: Sequence[float], specialist: str, reward: float, *, label: str = "") -> dict[str, Any]:
+    def learn(self, embedding: Sequence[float], rewards: dict[str, float], *, label: str = "") -> dict[str, Any]:
         """See ``_engine.HebbianBias``."""
-        return self._change(lambda bias: bias.learn(embedding, specialist, reward, label=label))
+        return self._change(lambda bias: bias.learn(embedding, rewards, label=label))
 
     def reset(self, *, region: int | None = None, specialist: str | None = None) -> int:
         """See ``_engine.HebbianBias``."""
@@ -140,10 +140,6 @@ class KeptBias:
     def _free_name(self) -> Path:
         names = (f"{self.path.stem}.unusable-{number}{self.path.suffix}" for number in itertools.count(1))
         return next(path for path in map(self.path.with_name, names) if not path.exists())
-
-    def _tell(self, message: str) -> None:
-        self.messages.append(message)
-        log.warning("%s", message)
 
     def _write(self, text: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,40 +16,48 @@ from synapse_engine.store.digest import sha256_of
 from synapse_engine.store.paths import home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from synapse_engine.routing.parts import Coordinator
     from synapse_engine.specialists import Specialist
 
-COORDINATOR = "coordinator"
-# An embedding depends on all of these.
-_EMBEDDING_FILES = ("model.safetensors", "config.json", "tokenizer.json")
+log = logging.getLogger(__name__)
+FOLDER = Path(models.__file__).parent / "coordinator"
+# What an embedding depends on.
+_EMBEDDING_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
-def open_router(specialists: Sequence[Specialist] | None = None, folder: Path | None = None) -> Router:
+def open_router(
+    specialists: Sequence[Specialist] | None = None, *, tell: Callable[[str], None] = log.warning
+) -> Router:
     """Ready to route between ``specialists``, or all of the user's; some 0.1 s later.
 
-    ``folder``: another coordinator than the one that comes with the package.
+    ``tell`` hears of a feedback file that cannot be used.
     """
-    folder = folder or coordinator_folder()
-    coordinator = _engine.Coordinator(str(folder))
+    coordinator = open_coordinator()
     known = Library().all() if specialists is None else specialists
-    return Router(coordinator, known, open_feedback(folder, coordinator.info()["embedding"]))
+    return Router(coordinator, known, feedback_of(coordinator, tell))
 
 
-def open_feedback(folder: Path, dimensions: int) -> KeptBias:
-    """What the user's feedback taught about requests as this coordinator sees them."""
-    return KeptBias(home().feedback, _engine.HebbianBias(space_of(folder), dimensions))
+def open_feedback(*, tell: Callable[[str], None] = log.warning) -> KeptBias:
+    """What the user's feedback taught, to look at or to change as a whole."""
+    return feedback_of(open_coordinator(), tell)
 
 
-def coordinator_folder() -> Path:
-    """The coordinator that comes with the package; raises RoutingError."""
-    folder = Path(models.__file__).parent / COORDINATOR
+def open_coordinator(folder: Path = FOLDER) -> Coordinator:
+    """By default, the one that comes with the package. Raises RoutingError or EngineError."""
     if not folder.is_dir():
         raise RoutingError(f"{folder}: there is no coordinator", "install the package again")
-    return folder
+    return _engine.Coordinator(str(folder))
+
+
+def feedback_of(coordinator: Coordinator, tell: Callable[[str], None]) -> KeptBias:
+    """What was learnt of requests as this coordinator sees them."""
+    info = coordinator.info()
+    return KeptBias(home().feedback, _engine.HebbianBias(space_of(Path(info["path"])), info["embedding"]), tell)
 
 
 def space_of(folder: Path) -> str:
     """Names the space of a coordinator's embeddings: another model, another space."""
-    digests = "".join(sha256_of(folder / name) for name in _EMBEDDING_FILES)
-    return hashlib.sha256(digests.encode()).hexdigest()[:16]
+    digests = [sha256_of(folder / name) for name in _EMBEDDING_FILES]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]

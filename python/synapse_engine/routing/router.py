@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine.routing import explaining
-from synapse_engine.routing.decision import NONE, Decision, Scores, decide
+from synapse_engine.routing.decision import NONE, Decision, Scores, decide, rounded
 from synapse_engine.routing.errors import RoutingError
 from synapse_engine.routing.parts import label_of, turns_of
 
@@ -29,12 +29,22 @@ class Reaction:
     before: Decision
     after: Decision
     """The same request, decided again."""
-    learned: tuple[dict[str, Any], ...]
-    """See ``_engine.HebbianBias.learn``; with ``specialist`` and ``reward``."""
+    rewards: Mapping[str, float]
+    """What was learnt, by specialist."""
+    learned: Mapping[str, Any]
+    """See ``_engine.HebbianBias.learn``."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"learned": list(self.learned), "before": self.before.as_dict(), "after": self.after.as_dict()}
+        biases = {name: rounded(self.learned[name]) for name in ("before", "after")}
+        return {
+            "rewards": dict(self.rewards),
+            "region": self.learned["region"],
+            "new_region": self.learned["born"],
+            "bias": {name: {when: found[name] for when, found in biases.items()} for name in self.rewards},
+            "before": self.before.as_dict(),
+            "after": self.after.as_dict(),
+        }
 
 
 class Router:
@@ -50,6 +60,11 @@ class Router:
         self._remembered: OrderedDict[str, Decision] = OrderedDict()
         self.set_specialists(specialists)
 
+    @property
+    def specialists(self) -> tuple[Specialist, ...]:
+        """Those that it routes between."""
+        return self._specialists
+
     def set_specialists(self, specialists: Sequence[Specialist]) -> None:
         """Routes between these from now on; only what is new of them is read."""
         specialists = tuple(specialists)
@@ -58,15 +73,15 @@ class Router:
                 self._coordinator.set_specialists([_described(specialist) for specialist in specialists])
                 self._specialists = specialists
 
-    def route(self, messages: str | Sequence[Mapping[str, Any]] | Turns) -> Decision:
-        """Who should answer this; raises RoutingError for a conversation without a request."""
-        return self._decide(self._score(turns_of(messages)))
+    def route(self, turns: str | Sequence[Mapping[str, Any]] | Turns) -> Decision:
+        """Who should answer this text or conversation; raises RoutingError if there is no request in it."""
+        return self._decide(self._score(turns_of(turns)))
 
     def feedback(
-        self, messages: str | Sequence[Mapping[str, Any]] | Turns, specialist: str | None, reward: float
+        self, turns: str | Sequence[Mapping[str, Any]] | Turns, specialist: str | None, reward: float
     ) -> Reaction:
         """Learns that ``specialist`` (None: the plain base) is right (1) or wrong (-1) for requests like this one."""
-        return self.react(self.route(messages), specialist, reward)
+        return self.react(self.route(turns), specialist, reward)
 
     def react(self, decision: Decision, specialist: str | None, reward: float) -> Reaction:
         """Like ``feedback``, for what was decided before.
@@ -79,11 +94,12 @@ class Router:
         if not -1 <= reward <= 1:  # a NaN fails, too
             raise RoutingError(f"reward: expected -1 (wrong) to 1 (right), found {reward}", param="reward")
         before = self._decide(decision.scores)
-        learned = [self._learn(decision.scores, name, reward)]
         chosen = before.specialist or NONE
+        rewards = {name: float(reward)}
         if reward > 0 and chosen != name:
-            learned.append(self._learn(decision.scores, chosen, -reward))
-        return Reaction(before, self._decide(decision.scores), tuple(learned))
+            rewards[chosen] = -float(reward)
+        learned = self.hebbian.learn(decision.scores.embedding, rewards, label=decision.scores.label)
+        return Reaction(before, self._decide(decision.scores), rewards, learned)
 
     def remember(self, response_id: str, decision: Decision) -> None:
         """Keeps a decision, so that feedback can name the response; the oldest of many is forgotten."""
@@ -117,10 +133,6 @@ class Router:
     def _decide(self, scores: Scores) -> Decision:
         bias = self.hebbian.bias(scores.embedding, list(scores.logits))
         return replace(decide(scores, bias, self._threshold), explainer=self.explain)
-
-    def _learn(self, scores: Scores, name: str, reward: float) -> dict[str, Any]:
-        learned = self.hebbian.learn(scores.embedding, name, reward, label=scores.label)
-        return {"specialist": None if name == NONE else name, "reward": reward, **learned}
 
     def _installed(self, specialist: str | None) -> str:
         if specialist is None or specialist == NONE:

@@ -16,7 +16,7 @@ from synapse_engine.server.gates import Gates
 from synapse_engine.server.metrics import CountResponses, Metrics
 from synapse_engine.server.openapi import describe
 from synapse_engine.server.options import ServerOptions
-from synapse_engine.server.routes import adapters, chat, completions, embeddings, specialists, status, tokens
+from synapse_engine.server.routes import adapters, chat, completions, embeddings, routing, specialists, status, tokens
 from synapse_engine.server.served import Registry
 from synapse_engine.server.state import State
 from synapse_engine.server.swarm.desk import Desk
@@ -59,7 +59,7 @@ def create_app(
     app = FastAPI(docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.state.synapse = state
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    for module in (chat, completions, embeddings, tokens, specialists, adapters, status):
+    for module in (chat, completions, embeddings, tokens, routing, specialists, adapters, status):
         app.include_router(module.router)
     errors.install(app)
     app.add_middleware(Gates, options=options)

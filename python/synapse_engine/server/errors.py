@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
+    from synapse_engine.routing import RoutingError
     from synapse_engine.specialists import SpecialistError
 
 log = logging.getLogger("synapse_engine.server")
@@ -43,6 +44,7 @@ Code = Literal[
     "queue_full",
     "request_timeout",
     "request_too_large",
+    "response_not_found",
     "service_unavailable",
     "specialist_not_found",
     "storage_error",
@@ -96,10 +98,15 @@ def model_not_found(name: str, served: list[str], param: str) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, message, param=param, code="model_not_found")
 
 
-def specialist_not_found(error: SpecialistError, param: str | None) -> ApiError:
+def specialist_not_found(error: SpecialistError | RoutingError, param: str | None) -> ApiError:
     """A specialist that nobody knows, or whose file cannot be used."""
     message = f"{error}; {error.hint}" if error.hint else str(error)
     return ApiError(HTTPStatus.NOT_FOUND, message, param=param, code="specialist_not_found")
+
+
+def response_not_found(message: str) -> ApiError:
+    """Feedback on a response that is not, or no longer, remembered."""
+    return ApiError(HTTPStatus.NOT_FOUND, message, param="response_id", code="response_not_found")
 
 
 def timed_out(seconds: float) -> ApiError:

@@ -12,6 +12,7 @@ from synapse_engine.server.schemas.chat import ChatBody
 from synapse_engine.server.schemas.completions import CompletionBody
 from synapse_engine.server.schemas.library import AdapterBody, SpecialistBody
 from synapse_engine.server.schemas.others import DetokenizeBody, EmbeddingBody, TokenizeBody
+from synapse_engine.server.schemas.routing import FeedbackBody, RouteBody
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BODIES: tuple[type[Body], ...] = (
     ChatBody, CompletionBody, EmbeddingBody, TokenizeBody, DetokenizeBody, SpecialistBody, AdapterBody,
+    RouteBody, FeedbackBody,
 )  # fmt: skip
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {

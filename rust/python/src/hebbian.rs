@@ -1,5 +1,6 @@
 //! Feedback's bias, as Python sees it. Adds the clock; knows no arithmetic.
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -61,21 +62,21 @@ impl HebbianBias {
         Ok(dict)
     }
 
-    #[pyo3(signature = (embedding, specialist, reward, *, label = "", now = None))]
+    #[pyo3(signature = (embedding, rewards, *, label = "", now = None))]
     fn learn<'py>(
         &self,
         py: Python<'py>,
         embedding: Vec<f32>,
-        specialist: &str,
-        reward: f32,
+        rewards: BTreeMap<String, f32>,
         label: &str,
         now: Option<f64>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let embedding = embedding.as_slice();
+        let given: Vec<(&str, f32)> = rewards.iter().map(|(name, reward)| (name.as_str(), *reward)).collect();
         let learned = errors::run(py, || {
-            self.state().learn(&Feedback { embedding, specialist, reward, label, now: seconds(now)? })
+            let feedback = Feedback { embedding: &embedding, rewards: &given, label, now: seconds(now)? };
+            self.state().learn(&feedback)
         })?;
-        learned_dict(py, &learned)
+        learned_dict(py, &given, &learned)
     }
 
     #[pyo3(signature = (embedding, *, now = None))]
@@ -152,14 +153,19 @@ impl HebbianBias {
     }
 }
 
-fn learned_dict<'py>(py: Python<'py>, learned: &Learned) -> PyResult<Bound<'py, PyDict>> {
+fn learned_dict<'py>(py: Python<'py>, given: &[(&str, f32)], learned: &Learned) -> PyResult<Bound<'py, PyDict>> {
+    let named = |values: &[f32]| -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        given.iter().zip(values).try_for_each(|((name, _), value)| dict.set_item(name, value))?;
+        Ok(dict)
+    };
     let dict = PyDict::new(py);
     dict.set_item("region", learned.region)?;
     dict.set_item("born", learned.born)?;
     dict.set_item("merged", learned.merged)?;
     dict.set_item("forgotten", learned.forgotten)?;
-    dict.set_item("before", learned.before)?;
-    dict.set_item("after", learned.after)?;
+    dict.set_item("before", named(&learned.before)?)?;
+    dict.set_item("after", named(&learned.after)?)?;
     Ok(dict)
 }
 

@@ -5,8 +5,8 @@
 //! by `a = s((c - far) / (near - far))`, with `s(t) = 3t² - 2t³` on 0..1: fully when near, not at all beyond `far`. The bias of a
 //! specialist is `Σ a v / max(1, Σ a)` over the regions' values `v`, in logits, so it never exceeds the largest of them.
 //!
-//! Learning is competitive and Hebbian: what was active (the region, by `a`) is tied to what was rewarded (the specialist, by `r`):
-//! `v += rate · r a · (1 - sign(r) v / bound)`, after every tie of this region has lost the share `forgetting · |r| a`. The last
+//! Learning is competitive and Hebbian: what was active (the region, by `a`) is tied to what was rewarded (each specialist, by `r`):
+//! `v += rate · r a · (1 - sign(r) v / bound)`, after every tie of this region has lost the share `forgetting · max |r| a`. The last
 //! factor makes `±bound` a limit that is approached, never passed. Only the most active region learns, so no other is touched.
 mod region;
 mod settings;
@@ -32,10 +32,8 @@ const LONGEST_NAME: usize = 64;
 pub struct Feedback<'a> {
     /// The request, as the coordinator sees it.
     pub embedding: &'a [f32],
-    /// The specialist that it is about.
-    pub specialist: &'a str,
-    /// -1 (never again) to 1 (always).
-    pub reward: f32,
+    /// Specialists with -1 (never again) to 1 (always); each once.
+    pub rewards: &'a [(&'a str, f32)],
     /// The request in a few words, for people who look at the regions.
     pub label: &'a str,
     /// Seconds since 1970.
@@ -45,7 +43,7 @@ pub struct Feedback<'a> {
 /// What a feedback did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Learned {
-    /// The region that learnt; `None` if the reward was zero.
+    /// The region that learnt; `None` if all rewards were zero.
     pub region: Option<u64>,
     /// Whether it was born from this feedback.
     pub born: bool,
@@ -53,10 +51,10 @@ pub struct Learned {
     pub merged: Option<u64>,
     /// The weakest region, gone to make room.
     pub forgotten: Option<u64>,
-    /// The specialist's bias for this very request, before.
-    pub before: f32,
+    /// The bias of each specialist rewarded, in their order, for this very request, before.
+    pub before: Vec<f32>,
     /// And after.
-    pub after: f32,
+    pub after: Vec<f32>,
 }
 
 /// A region as people see it.
@@ -149,18 +147,22 @@ impl HebbianBias {
         Ok(active)
     }
 
-    /// Ties the region of a request to a specialist, or loosens the tie.
+    /// Ties the region of a request to specialists, or loosens the ties.
     pub fn learn(&mut self, feedback: &Feedback<'_>) -> Result<Learned> {
         let center =
             self.direction(feedback.embedding)?.ok_or_else(|| refusal("embedding", "it is zero".to_owned()))?;
-        check_name(feedback.specialist)?;
-        if !(-1.0..=1.0).contains(&feedback.reward) {
-            return Err(refusal("reward", format!("expected -1 to 1, found {}", feedback.reward)));
-        }
-        let bias = |this: &Self| Ok(this.bias(feedback.embedding, &[feedback.specialist], feedback.now)?[0]);
-        let before = bias(self)?;
-        if feedback.reward == 0.0 {
-            return Ok(Learned { region: None, born: false, merged: None, forgotten: None, before, after: before });
+        check_rewards(feedback.rewards)?;
+        let names: Vec<&str> = feedback.rewards.iter().map(|(name, _)| *name).collect();
+        let before = self.bias(feedback.embedding, &names, feedback.now)?;
+        if feedback.rewards.iter().all(|(_, reward)| *reward == 0.0) {
+            return Ok(Learned {
+                region: None,
+                born: false,
+                merged: None,
+                forgotten: None,
+                after: before.clone(),
+                before,
+            });
         }
         let winner = self.winner(&center);
         let (place, forgotten) = match winner {
@@ -169,8 +171,8 @@ impl HebbianBias {
         };
         self.regions[place].learn(&center, feedback, &self.settings);
         let (place, merged) = self.merge(place, feedback.now);
-        let region = Some(self.regions[place].id);
-        Ok(Learned { region, born: winner.is_none(), merged, forgotten, before, after: bias(self)? })
+        let after = self.bias(feedback.embedding, &names, feedback.now)?;
+        Ok(Learned { region: Some(self.regions[place].id), born: winner.is_none(), merged, forgotten, before, after })
     }
 
     /// Every region, the strongest first.
@@ -257,6 +259,22 @@ fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
         let reason = format!("expected a name of 1 to {LONGEST_NAME} bytes without control characters, found {name:?}");
         return Err(refusal("specialist", reason));
+    }
+    Ok(())
+}
+
+fn check_rewards(rewards: &[(&str, f32)]) -> Result<()> {
+    if !(1..=MOST_TIES).contains(&rewards.len()) {
+        return Err(refusal("reward", format!("expected 1 to {MOST_TIES} specialists, found {}", rewards.len())));
+    }
+    for (place, (name, reward)) in rewards.iter().enumerate() {
+        check_name(name)?;
+        if !(-1.0..=1.0).contains(reward) {
+            return Err(refusal("reward", format!("expected -1 to 1, found {reward}")));
+        }
+        if rewards[..place].iter().any(|(other, _)| other == name) {
+            return Err(refusal("specialist", format!("expected each once, found {name:?} twice")));
+        }
     }
     Ok(())
 }

@@ -54,14 +54,16 @@ impl Region {
     /// The rule at the top of `hebbian.rs`, for a request in this region.
     pub fn learn(&mut self, direction: &[f32], feedback: &Feedback<'_>, settings: &Settings) {
         let active = settings.activation(cosine(&self.center, direction));
-        let reward = feedback.reward * active;
+        let strongest = feedback.rewards.iter().map(|(_, reward)| reward.abs()).fold(0.0, f32::max);
         self.fade(feedback.now, settings);
-        let kept = 1.0 - settings.forgetting * reward.abs();
+        let kept = 1.0 - settings.forgetting * strongest * active;
         self.ties.iter_mut().for_each(|tie| tie.bias *= kept);
-        let tie = self.tie(feedback.specialist);
-        tie.bias += settings.rate * reward * (1.0 - reward.signum() * tie.bias / settings.bound);
-        tie.bias = tie.bias.clamp(-settings.bound, settings.bound);
-        tie.feedbacks = tie.feedbacks.saturating_add(1);
+        for (specialist, reward) in feedback.rewards.iter().filter(|(_, reward)| *reward != 0.0) {
+            let tie = self.tie(specialist);
+            tie.bias += settings.rate * reward * active * (1.0 - reward.signum() * tie.bias / settings.bound);
+            tie.bias = tie.bias.clamp(-settings.bound, settings.bound);
+            tie.feedbacks = tie.feedbacks.saturating_add(1);
+        }
         self.drift(direction);
         self.feedbacks = self.feedbacks.saturating_add(1);
     }

@@ -51,6 +51,13 @@ fn wanted(topic: usize) -> usize {
     (topic + usize::from(topic < REROUTED)) % SPECIALISTS.len()
 }
 
+/// Praises the right one, and blames another that was chosen.
+fn react(bias: &mut HebbianBias, embedding: &[f32], chosen: &str, right: &str) {
+    let rewards = [(right, 1.0), (chosen, -1.0)];
+    let rewards = if chosen == right { &rewards[..1] } else { &rewards[..] };
+    bias.learn(&Feedback { embedding, rewards, label: "", now: 0 }).unwrap();
+}
+
 /// The user corrects what is wrong and praises what is right, over requests of the rerouted topics in turn.
 fn taught(world: &World) -> HebbianBias {
     let mut bias = HebbianBias::new("simulated", SIZE, Settings::default()).unwrap();
@@ -58,14 +65,7 @@ fn taught(world: &World) -> HebbianBias {
         let topic = number as usize % REROUTED;
         let embedding = world.request(topic, number);
         let chosen = world.choice(&bias, topic, number);
-        let mut rate = |specialist: usize, reward: f32| {
-            let specialist = SPECIALISTS[specialist];
-            bias.learn(&Feedback { embedding: &embedding, specialist, reward, label: "", now: 0 }).unwrap()
-        };
-        rate(wanted(topic), 1.0);
-        if chosen != wanted(topic) {
-            rate(chosen, -1.0);
-        }
+        react(&mut bias, &embedding, SPECIALISTS[chosen], SPECIALISTS[wanted(topic)]);
     }
     bias
 }
@@ -89,13 +89,7 @@ fn a_user_who_changes_their_mind_is_followed_again() {
     let mut bias = taught(&world);
     for number in 100..100 + FEEDBACKS {
         let (embedding, chosen) = (world.request(0, number), world.choice(&bias, 0, number));
-        let mut rate = |specialist: &str, reward: f32| {
-            bias.learn(&Feedback { embedding: &embedding, specialist, reward, label: "", now: 0 }).unwrap();
-        };
-        rate("writing", 1.0);
-        if SPECIALISTS[chosen] != "writing" {
-            rate(SPECIALISTS[chosen], -1.0);
-        }
+        react(&mut bias, &embedding, SPECIALISTS[chosen], "writing");
     }
     let followed = (10_000..10_050).filter(|&number| SPECIALISTS[world.choice(&bias, 0, number)] == "writing").count();
     assert!(followed >= 48, "{followed} of 50");
