@@ -1,6 +1,6 @@
 """Requests for specialists: names, prompts, habits, adapters, several at a time, and what responses tell of it.
 
-Engine and router: the fakes.
+Engine and router: the fakes, and at the end the real model.
 """
 
 import json
@@ -12,15 +12,17 @@ from typing import Any
 
 import openai
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from server_fake import FakeEngine, FakeQueue, FakeRouter
 from server_support import HTTP, MODEL, client, fake_server, idle, post, running, wait_until
-from specialist_support import COOKING, write_adapter, write_specialist
+from specialist_support import COOKING, write_adapter, write_smollm2_adapter, write_specialist
 from synapse_engine.routing import RoutingError
 from synapse_engine.server.swarm import modes
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.specialists import Library, built_in
 
+WEIGHTS = "adapter_model.safetensors"
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 MATH = next(specialist for specialist in built_in() if specialist.name == "math")
@@ -505,3 +507,66 @@ def test_a_slow_adapter_does_not_hold_up_others(server):
         for future in waiting:
             future.result()
     assert server.engine.loaded["synapse/cooking"]["generation"] == 1
+
+
+# The real model
+
+
+@pytest.fixture
+def real(engine, tmp_path):
+    library = Library(tmp_path / "specialists")
+    with running({"smollm2": engine.native}, desk=Desk(library, FakeRouter)) as url:
+        yield Server(url, engine, library, tmp_path)
+    for adapter in engine.adapters:
+        engine.unload_adapter(adapter["name"])
+
+
+def test_in_parallel_each_says_what_it_says_alone(real):
+    real.library.folder.mkdir()
+    for name, seed in (("cooking", 1), ("baking", 2)):
+        adapter = write_smollm2_adapter(real.folder / name, seed)
+        write_specialist(real.library.folder, name, adapter=str(adapter))
+    names = ["math", "cooking", "baking", "none"]
+    options = {"text": "math 0.4: what is 2 + 2?", "temperature": 0, "max_tokens": 16}
+    told = real.answered(**options, **parallel(specialists=names))["synapse"]
+    alone = {name: real.answered(**options, model=f"synapse/{name}") for name in names[:3]}
+    alone["none"] = real.answered(**options, model="smollm2")
+    for name, candidate in zip(names, told["candidates"], strict=True):
+        assert candidate["content"] == alone[name]["choices"][0]["message"]["content"]
+    assert len({candidate["content"] for candidate in told["candidates"]}) == 4
+    scores = [candidate["score"] for candidate in told["candidates"]]
+    assert told["candidates"][scores.index(max(scores))]["specialist"] == told["specialist"]
+    for candidate in told["candidates"]:
+        expected = modes.score(candidate["probability"], [candidate["mean_logprob"]])
+        assert candidate["score"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_mean_logprob_is_that_of_the_tokens(real):
+    options = {"text": "math 0.4: what is 2 + 2?", "temperature": 0, "max_tokens": 16}
+    (math, _) = real.answered(**options, **parallel(specialists=["math", "none"]))["synapse"]["candidates"]
+    tokens = real.answered(**options, model="synapse/math", logprobs=True)["choices"][0]["logprobs"]["content"]
+    assert math["mean_logprob"] == pytest.approx(sum(token["logprob"] for token in tokens) / len(tokens), abs=1e-4)
+
+
+def test_blends_are_the_engines(real):
+    for name, seed in (("one", 1), ("two", 2)):
+        body = {"name": name, "path": str(write_smollm2_adapter(real.folder / name, seed))}
+        assert post(real.url, "/v1/adapters", body).json()["rank"] == 4
+    question = [{"role": "user", "content": "Tell me about leeks."}]
+    blend = [{"name": "one", "weight": 0.5}, {"name": "two", "weight": -0.5}]
+    answer = real.answered(messages=question, model="smollm2", adapters=blend, temperature=0, max_tokens=16)
+    expected = real.engine.chat(question, adapters={"one": 0.5, "two": -0.5}, temperature=0, max_tokens=16)
+    assert answer["choices"][0]["message"]["content"] == expected.text
+    assert expected.text != real.engine.chat(question, temperature=0, max_tokens=16).text
+
+
+def test_an_adapter_for_another_model_is_named(real):
+    folder = write_smollm2_adapter(real.folder / "lora", 1)
+    tensors = {
+        name: tensor[:, :500] if "_A" in name else tensor for name, tensor in load_file(folder / WEIGHTS).items()
+    }
+    save_file(tensors, folder / WEIGHTS)
+    error = post(real.url, "/v1/adapters", {"name": "mine", "path": str(folder)}).json()["error"]
+    assert (error["param"], "576" in error["message"]) == ("path", True)
+    write_specialist(real.library.folder, adapter=str(folder))
+    assert "the adapter of the specialist `cooking` cannot be used" in real.refused(model="synapse/cooking")["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,12 @@ import click
 
 from synapse_engine.cli.app import Failure
 from synapse_engine.cli.options import Number
-from synapse_engine.cli.output import json_option, note, print_json, when
+from synapse_engine.cli.output import json_option, note, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LETTERS = 48
+_LETTERS, _LEAST_LETTERS = 80, 16
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _LAST = click.option("--last", type=Number(int, 1), metavar="N", help="Only the last N decisions.")
 
@@ -38,11 +39,8 @@ def show(file: Path, last: int | None, as_json: bool) -> None:
     if as_json:
         print_json(records)
         return
-    rows = [
-        [when(it["time"]), words(it), who(it), str(it["decision"].get("reason", "")), chances(it), ending(it)]
-        for it in records
-    ]
-    _print(["time", "request", "answered by", "reason", "probabilities", "end"], rows)
+    rows = [[moment(it["time"]), words(it), who(it), why(it["decision"]), ending(it)] for it in records]
+    _print(["TIME", "REQUEST", "ANSWERED BY", "WHY", "END"], rows)
 
 
 @command.command()
@@ -70,11 +68,16 @@ def replay(file: Path, last: int | None, as_json: bool) -> None:
         return
     if elsewhere:
         rows = [
-            [when(it["time"]), words(it), name_of(it["decision"].get("specialist")), name_of(now["specialist"]),
-             chances({"decision": now})]
+            [
+                moment(it["time"]),
+                words(it),
+                name_of(it["decision"].get("specialist")),
+                name_of(now["specialist"]),
+                why(now),
+            ]
             for it, now in elsewhere
-        ]  # fmt: skip
-        _print(["time", "request", "went to", "goes to", "probabilities"], rows)
+        ]
+        _print(["TIME", "REQUEST", "WENT TO", "GOES TO", "WHY"], rows)
     click.echo(f"{len(known) - len(elsewhere)} of {len(known)} requests go where they went")
     if len(known) < len(routed):
         note(f"{len(routed) - len(known)} more cannot be routed again: the trace has hashes of them only")
@@ -113,23 +116,25 @@ def words(record: dict[str, Any]) -> str:
 
 def name_of(specialist: object) -> str:
     """A specialist's name; the plain model has none."""
-    return "the plain model" if specialist is None else str(specialist)
+    return "the model" if specialist is None else str(specialist)
 
 
 def who(record: dict[str, Any]) -> str:
     """Who answered; of several, who was chosen."""
     if record.get("mode") != "parallel":
         return name_of(record.get("specialist"))
-    names = [name_of(candidate.get("specialist")) for candidate in record.get("candidates") or ()]
+    candidates = record.get("candidates") or ()
     if record.get("choose") == "synthesis":
-        return " + ".join(names)
-    return f"{name_of(record.get('specialist'))} (of {', '.join(names)})"
+        return f"{len(candidates)} together"
+    return f"{name_of(record.get('specialist'))} (of {len(candidates)})"
 
 
-def chances(record: dict[str, Any]) -> str:
-    """The three likeliest specialists."""
-    found = sorted(record["decision"].get("probabilities", {}).items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{name} {chance:.2f}" for name, chance in found[:3])
+def why(decision: dict[str, Any]) -> str:
+    """The reason, and the likeliest specialists."""
+    found = sorted(decision.get("probabilities", {}).items(), key=lambda pair: -pair[1])
+    chances = ", ".join(f"{name} {chance:.2f}" for name, chance in found[:2])
+    reason = str(decision.get("reason", ""))
+    return f"{reason}: {chances}" if chances else reason
 
 
 def ending(record: dict[str, Any]) -> str:
@@ -139,13 +144,26 @@ def ending(record: dict[str, Any]) -> str:
     return finish if seconds is None else f"{finish}, {seconds:.2f} s"
 
 
+def moment(time: str) -> str:
+    """An ISO time as ``11-23 06:26:09`` in local time."""
+    try:
+        return datetime.fromisoformat(time).astimezone().strftime("%m-%d %H:%M:%S")
+    except ValueError:
+        return time[:14]
+
+
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
+    """One line for each row; what is too long for the terminal ends in an ellipsis."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
+    console = Console()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=14 if heading == "TIME" else None)
+    others = sum(max(len(row[column]) for row in [headings, *rows]) + 2 for column in (0, 2, 3, 4))
+    room = max(console.width - others, _LEAST_LETTERS)
+    for time, request, *rest in rows:
+        table.add_row(*map(Text, [time, request if len(request) <= room else request[: room - 1] + "…", *rest]))
+    console.print(table)
