@@ -3,7 +3,7 @@ use crate::{
     Format,
     activations::PanelGroup,
     attention::{Head, Queries},
-    gemm::{Ahead, Rows, Sink, expanded},
+    gemm::{Ahead, Rows, Sink, expanded, float::Tiles},
     mixing::Strip,
 };
 
@@ -40,12 +40,12 @@ pub(crate) trait KernelSet: Send + Sync {
     unsafe fn write(&self, scratch: &expanded::Scratch, count: usize, sinks: [Sink; expanded::TILES]);
     /// See [`crate::gemm::expanded::gate`].
     unsafe fn gate(&self, scratch: &expanded::Scratch, count: usize, out: expanded::GroupSink);
-    /// See [`crate::gemm::float::tile`].
+    /// See [`crate::gemm::float::tiles`].
     #[allow(clippy::too_many_arguments)]
     unsafe fn float(
         &self,
         format: Format,
-        tile: *const u8,
+        tiles: Tiles,
         x: *const f32,
         cols: usize,
         first: usize,
@@ -110,9 +110,9 @@ macro_rules! kernel_set {
                 unsafe { gemm::expanded::gate::<Isa>(scratch, count, out) }
             }
             $(#[$feature])?
-            unsafe fn float<W: Float>(tile: *const u8, x: *const f32, cols: usize, first: usize, n: usize, sink: Sink) {
+            unsafe fn float<W: Float>(tiles: Tiles, x: *const f32, cols: usize, first: usize, n: usize, sink: Sink) {
                 // SAFETY: passed on to the caller.
-                unsafe { gemm::float::tile::<Isa, W>(tile, x, cols, first, n, sink) }
+                unsafe { gemm::float::tiles::<Isa, W>(tiles, x, cols, first, n, sink) }
             }
             $(#[$feature])?
             unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -220,7 +220,7 @@ macro_rules! kernel_set {
                 unsafe fn float(
                     &self,
                     format: Format,
-                    tile: *const u8,
+                    tiles: Tiles,
                     x: *const f32,
                     cols: usize,
                     first: usize,
@@ -230,9 +230,9 @@ macro_rules! kernel_set {
                     // SAFETY: see above and the caller.
                     unsafe {
                         match format {
-                            Format::F32 => float::<gemm::float::F32>(tile, x, cols, first, n, sink),
-                            Format::F16 => float::<gemm::float::F16>(tile, x, cols, first, n, sink),
-                            Format::BF16 => float::<gemm::float::BF16>(tile, x, cols, first, n, sink),
+                            Format::F32 => float::<gemm::float::F32>(tiles, x, cols, first, n, sink),
+                            Format::F16 => float::<gemm::float::F16>(tiles, x, cols, first, n, sink),
+                            Format::BF16 => float::<gemm::float::BF16>(tiles, x, cols, first, n, sink),
                             _ => unreachable!("{format} is quantized"),
                         }
                     }
@@ -304,7 +304,7 @@ mod sets {
         gemm::{
             self, Ahead, Rows, Sink,
             expanded::{GroupSink, Scratch, TILES},
-            float::Float,
+            float::{Float, Tiles},
         },
         kv::KvType,
         mixing::{self, Strip},

@@ -68,12 +68,13 @@ impl Cpu {
             let LowRank { down, scale, rows, .. } = task.part;
             let (rank, last) = (down.rows(), rows.len().min(first + PIECE_ROWS));
             let from = x.values[rows.start * x.cols()..].as_ptr();
-            let sink = sink(task.between, rank, tile, false);
+            let tiles = float::Tiles { at: down.tile(tile), count: 1 };
+            let sink = sink(task.between, rank, false).tile(tile);
             for first in (first..last).step_by(float::ROWS) {
                 let count = float::ROWS.min(last - first);
                 // SAFETY: `tasks` checked all sizes; each piece is written by one thread, once.
                 unsafe {
-                    self.set.float(down.format(), down.tile(tile), from, x.cols(), first, count, sink);
+                    self.set.float(down.format(), tiles, from, x.cols(), first, count, sink);
                     scale_rows(sink, first..first + count, *scale);
                 }
             }
@@ -81,20 +82,24 @@ impl Cpu {
     }
 
     fn second_products(&self, tasks: &[Task]) {
-        // All parts of an output meet in the thread that has the tile, so that they are added in order.
+        // All parts of an output meet in the thread that has the columns, so that they are added in order.
         let jobs: Vec<&[Task]> = tasks.chunk_by(|a, b| a.job == b.job).collect();
-        let tiles: Vec<(&[Task], usize)> =
-            jobs.iter().flat_map(|&job| (0..tiles(job[0].part.up)).map(move |tile| (job, tile))).collect();
-        let per_chunk = tiles.len().div_ceil(self.threads() * CHUNKS_PER_THREAD).max(1);
-        self.pool.run(tiles.len().div_ceil(per_chunk), &|chunk| {
-            for &(job, tile) in &tiles[chunk * per_chunk..tiles.len().min((chunk + 1) * per_chunk)] {
-                for Task { part: LowRank { down, up, rows, .. }, between, out, .. } in job {
-                    let sink = sink(*out, up.rows(), tile, true);
-                    for first in (0..rows.len()).step_by(float::ROWS) {
-                        let count = float::ROWS.min(rows.len() - first);
-                        // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
-                        unsafe { self.set.float(up.format(), up.tile(tile), *between, down.rows(), first, count, sink) }
-                    }
+        let all: usize = jobs.iter().map(|job| tiles(job[0].part.up)).sum();
+        let per_chunk = all.div_ceil(self.threads() * CHUNKS_PER_THREAD).max(1);
+        let mut strips = Vec::new();
+        for job in jobs {
+            let tiles = tiles(job[0].part.up);
+            strips.extend((0..tiles).step_by(per_chunk).map(|first| (job, first, per_chunk.min(tiles - first))));
+        }
+        self.pool.run(strips.len(), &|strip| {
+            let (job, tile, count) = strips[strip];
+            for Task { part: LowRank { down, up, rows, .. }, between, out, .. } in job {
+                let tiles = float::Tiles { at: up.tile(tile), count };
+                let sink = Sink { lanes: up.rows() - tile * LANES, ..sink(*out, up.rows(), true).tile(tile) };
+                for first in (0..rows.len()).step_by(float::ROWS) {
+                    let count = float::ROWS.min(rows.len() - first);
+                    // SAFETY: `tasks` checked all sizes; other threads write other columns.
+                    unsafe { self.set.float(up.format(), tiles, *between, down.rows(), first, count, sink) }
                 }
             }
         });
@@ -113,9 +118,9 @@ fn tiles(matrix: &Matrix) -> usize {
     matrix.rows().div_ceil(LANES)
 }
 
-fn sink(out: *mut f32, stride: usize, tile: usize, add: bool) -> Sink {
-    let at = tile * LANES;
-    Sink { out: out.wrapping_add(at), stride, lanes: LANES.min(stride - at), bias: std::ptr::null(), add }
+/// For all columns of rows of this width.
+fn sink(out: *mut f32, width: usize, add: bool) -> Sink {
+    Sink { out, stride: width, lanes: width, bias: std::ptr::null(), add }
 }
 
 /// # Safety

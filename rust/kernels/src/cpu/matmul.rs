@@ -152,8 +152,9 @@ impl Cpu {
             for first in (0..activations.rows()).step_by(float::ROWS) {
                 let count = float::ROWS.min(activations.rows() - first);
                 let (at, x, sink) = (task.matrix.tile(tile), activations.values.as_ptr(), task.sink(tile));
+                let tiles = float::Tiles { at, count: 1 };
                 // SAFETY: `tasks` checked all sizes; other threads write other tiles' columns.
-                unsafe { self.set.float(format, at, x, cols, first, count, sink) };
+                unsafe { self.set.float(format, tiles, x, cols, first, count, sink) };
             }
         }
     }

@@ -52,32 +52,45 @@ pub const ROWS: usize = 4;
 /// Independent sums per output, over the columns of equal remainder: hides the latency of the multiply-add.
 const CHAINS: usize = 4;
 
-/// One tile times `count <= ROWS` rows of `x` (row-major, `cols` wide).
+/// Consecutive tiles of 16 weight rows.
+#[derive(Clone, Copy)]
+pub struct Tiles {
+    /// Where the first begins.
+    pub at: *const u8,
+    /// How many.
+    pub count: usize,
+}
+
+/// Tiles times `count <= ROWS` rows of `x` (row-major, `cols` wide).
 ///
 /// # Safety
-/// As [`Simd`]; the tile must hold `cols` columns, `x` `count` rows, and `sink` must be writable for rows from `first` on.
+/// As [`Simd`]; each tile must hold `cols` columns, `x` `count` rows, and `sink` must be writable for all tiles and for rows
+/// from `first` on.
 #[inline(always)]
-pub unsafe fn tile<S: Simd, W: Float>(
-    tile: *const u8,
+pub unsafe fn tiles<S: Simd, W: Float>(
+    tiles: Tiles,
     x: *const f32,
     cols: usize,
     first: usize,
     count: usize,
     sink: Sink,
 ) {
-    // SAFETY: as the caller vouches.
-    unsafe {
-        // Decoding has one row per adapter: three more would take four times as long.
-        match count {
-            1 => some_rows::<S, W, 1>(tile, x, cols, first, count, sink),
-            _ => some_rows::<S, W, ROWS>(tile, x, cols, first, count, sink),
+    for index in 0..tiles.count {
+        let (tile, sink) = (tiles.at.wrapping_add(index * cols * LANES * W::BYTES), sink.tile(index));
+        // SAFETY: as the caller vouches.
+        unsafe {
+            // Decoding has one row per adapter: three more would take four times as long.
+            match count {
+                1 => tile_rows::<S, W, 1>(tile, x, cols, first, count, sink),
+                _ => tile_rows::<S, W, ROWS>(tile, x, cols, first, count, sink),
+            }
         }
     }
 }
 
-/// [`tile`] for `count <= N`; what is computed beyond `count` is dropped.
+/// One tile, for `count <= N`; what is computed beyond `count` is dropped.
 #[inline(always)]
-unsafe fn some_rows<S: Simd, W: Float, const N: usize>(
+unsafe fn tile_rows<S: Simd, W: Float, const N: usize>(
     tile: *const u8,
     x: *const f32,
     cols: usize,

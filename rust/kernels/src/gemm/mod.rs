@@ -69,7 +69,7 @@ pub struct Sink {
     pub out: *mut f32,
     /// From one row to the next.
     pub stride: usize,
-    /// Weight rows in this tile, at most 16.
+    /// Weight rows from there on that the sink is for; a kernel that writes one tile takes at most 16.
     pub lanes: usize,
     /// At the tile's first weight row, or null.
     pub bias: *const f32,
@@ -78,6 +78,14 @@ pub struct Sink {
 }
 
 impl Sink {
+    /// Of the tile that comes so many after the first.
+    #[inline(always)]
+    pub fn tile(self, index: usize) -> Sink {
+        let skipped = index * LANES;
+        let bias = if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(skipped) };
+        Sink { out: self.out.wrapping_add(skipped), lanes: LANES.min(self.lanes - skipped), bias, ..self }
+    }
+
     /// Writes the sums of one row.
     ///
     /// # Safety
