@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use rayon::prelude::*;
 use synapse_kernels::{Format, Matrix};
 
+use super::gather::gather;
 use crate::{
     Error, Result,
     adapter::{Adapter, LowRank, Origin, Site},
@@ -34,7 +35,8 @@ pub fn load_adapter(path: &Path, config: &ModelConfig, sites: &[Site]) -> Result
     if let Some(stranger) = found.keys().min() {
         return Err(refused(format!("`{stranger}` is no part of this model that adapters can add to")));
     }
-    let parts = placed.par_iter().map(|part| part.as_ref().map(pack)).collect();
+    let mut parts: Vec<Option<LowRank>> = placed.par_iter().map(|part| part.as_ref().map(pack)).collect();
+    gather(&mut parts.iter_mut().flatten().flat_map(|part| [&mut part.down, &mut part.up]).collect::<Vec<_>>())?;
     let origin = Origin { path: source.path.clone(), format: source.format, base_model: source.base_model.clone() };
     Ok(Arc::new(Adapter::new(parts, source.invocation_tokens.clone(), origin)))
 }

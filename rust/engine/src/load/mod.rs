@@ -2,6 +2,7 @@
 //! memory. Knows neither how files are laid out nor how a model computes.
 mod adapter;
 mod draft;
+mod gather;
 mod memory;
 mod pack;
 mod quant;

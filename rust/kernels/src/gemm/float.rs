@@ -1,5 +1,5 @@
 //! Unquantized weights: tiles of 16 rows, column after column, times f32 activations.
-use super::Sink;
+use super::{LINE, Sink};
 use crate::simd::{LANES, Simd};
 
 /// How a float weight lies in memory.
@@ -46,6 +46,9 @@ impl Float for BF16 {
         unsafe { S::load_bf16(from.cast()) }
     }
 }
+
+/// How far ahead of one row's pass memory is asked for.
+const AHEAD_BYTES: usize = 4 << 10;
 
 /// Rows that share one pass over a tile.
 pub const ROWS: usize = 4;
@@ -104,6 +107,12 @@ unsafe fn tile_rows<S: Simd, W: Float, const N: usize>(
         let row: [*const f32; N] = std::array::from_fn(|r| x.add((first + r.min(count - 1)) * cols));
         let whole = cols - cols % CHAINS;
         for k in (0..whole).step_by(CHAINS) {
+            if N == 1 {
+                // Reading is all the work, and processors that fetch ahead by themselves stop at the end of each 4 KiB.
+                for line in (0..CHAINS * LANES * W::BYTES).step_by(LINE) {
+                    S::prefetch(tile.wrapping_add(k * LANES * W::BYTES + AHEAD_BYTES + line));
+                }
+            }
             for chain in 0..CHAINS {
                 let weights = W::load::<S>(tile.add((k + chain) * LANES * W::BYTES));
                 for r in 0..N {
