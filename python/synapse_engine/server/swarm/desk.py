@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from synapse_engine._engine import ClosedError, EngineError
 from synapse_engine.routing import Decision, RoutingError
+from synapse_engine.routing.live import LiveRouter
 from synapse_engine.server.errors import ApiError, bad_request, from_engine, specialist_not_found, unavailable
 from synapse_engine.server.swarm import modes
 from synapse_engine.server.swarm.plan import Asked, Candidate, Plan, who_answers
@@ -29,32 +29,25 @@ class Desk:
 
     def __init__(self, library: Library, new_router: NewRouter) -> None:
         self.library = library
-        self._new_router = new_router
-        self.lock = threading.Lock()
-        self._router: Router | None = None
-        self._known: Sequence[Specialist] | None = None
+        self._live = LiveRouter(library, new_router)
 
     def router(self) -> Router:
-        """The router over the library as it is now, for who holds ``lock``. Raises ApiError."""
-        specialists = self.library.all()
-        if self._router is None:
-            self._router = self._opened(specialists)
-        elif specialists is not self._known:
-            self._router.set_specialists(specialists)
-        self._known = specialists
-        return self._router
+        """The router over the library as it is now; raises ApiError."""
+        try:
+            return self._live.current()
+        except (EngineError, RoutingError, OSError) as error:
+            raise unavailable(f"requests cannot be routed here: {error}") from error
 
     def route(self, turns: Turns, response_id: str | None = None) -> Decision:
         """Where a conversation belongs; with ``response_id``, feedback can name it later. Raises ApiError."""
-        with self.lock:
-            router = self.router()
-            try:
-                decision = router.route(turns)
-            except RoutingError as error:
-                raise bad_request(f"messages: {error}; {error.hint}", "messages") from error
-            if response_id is not None:
-                router.remember(response_id, decision)
-            return decision
+        router = self.router()
+        try:
+            decision = router.route(turns)
+        except RoutingError as error:
+            raise bad_request(f"messages: {error}; {error.hint}", "messages") from error
+        if response_id is not None:
+            router.remember(response_id, decision)
+        return decision
 
     def plan(self, response_id: str, name: str, asked: Asked, options: SwarmOptions, turns: Turns) -> Plan:
         """Who answers; raises ApiError."""
@@ -78,12 +71,6 @@ class Desk:
             if entry.name.startswith(PREFIX):
                 self._loaded(model, self._with_adapter(entry.name))
         return [(entry.name, entry.weight) for entry in wanted]
-
-    def _opened(self, specialists: Sequence[Specialist]) -> Router:
-        try:
-            return self._new_router(specialists)
-        except (EngineError, RoutingError, OSError) as error:
-            raise unavailable(f"requests cannot be routed here: {error}") from error
 
     def _probability(self, asked: Asked, decision: Decision, name: str | None) -> float | None:
         return modes.probability_of(decision, name) if asked.routed else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Router(Protocol):
-    """Decides; need not bear several threads at a time."""
+    """Decides. May be used from any thread."""
 
     def set_specialists(self, specialists: Sequence[Specialist]) -> None: ...
     def route(self, turns: list[tuple[str, str]]) -> Decision: ...
