@@ -50,7 +50,9 @@ def _arguments(chosen: Sequence[Chosen], server: ServerOptions, load: LoadOption
         "--allow-host": server.allowed_hosts, "--max-queue": [max_queue], "--quant": [load.quant],
         "--threads": [load.threads], "--ctx": [load.ctx], "--kv-type": [load.kv_type],
         "--past-window": [load.past_window], "--speculate": [load.speculate], "--draft": [load.draft],
-        "--trace": [server.trace],
+        "--trace": [server.trace], "--adapter": [f"{name}={path}" for name, path in load.adapter],
+        "--max-adapters": [load.max_adapters], "--max-adapter-rank": [load.max_adapter_rank],
+        "--adapter-memory": [load.adapter_memory],
     }  # fmt: skip
     pairs = [f"{name}={value}" for name, values in options.items() for value in values if value is not None]
     flags = ["--offline"] if server.trace_text else ["--offline", "--trace-hashes"]

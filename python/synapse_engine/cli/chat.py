@@ -11,6 +11,7 @@ from synapse_engine.cli.conversation import Conversation
 from synapse_engine.cli.open_talker import open_talker
 from synapse_engine.cli.options import (
     LoadOptions,
+    adapter_option,
     answer_options,
     given,
     load_options,
@@ -41,6 +42,7 @@ Ctrl-C stops an answer. Alt-Enter starts a new line."""
 @answer_options
 @load_options
 @speculation_options
+@adapter_option("Add what a LoRA adapter adds; several add up.")
 @offline_option
 @click.option("--markdown", is_flag=True, help="Draw answers as Markdown, one block at a time.")
 def command(model: str | None, markdown: bool, offline: bool, system: str | None, **options: Any) -> None:

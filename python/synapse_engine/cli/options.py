@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,6 +45,12 @@ class LoadOptions:
     speculate: str = "ngram"
     draft: str | None = None
     """As the user names it; `choose.with_draft` makes it a path."""
+    adapter: tuple[tuple[str, Path], ...] = ()
+    """Name and path of each that is loaded at the start."""
+    max_adapters: int = 64
+    max_adapter_rank: int = 256
+    adapter_memory: int = 4096
+    """MiB."""
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> LoadOptions:
@@ -55,7 +62,8 @@ class LoadOptions:
         return {
             "quant": self.quant or default_quant, "threads": self.threads, "context_length": self.ctx,
             "kv_type": self.kv_type, "past_window": self.past_window, "speculation": self.speculate,
-            "draft_model": self.draft,
+            "draft_model": self.draft, "max_adapters": self.max_adapters, "max_adapter_rank": self.max_adapter_rank,
+            "max_adapter_bytes": self.adapter_memory << 20,
         }  # fmt: skip
 
 
@@ -108,6 +116,51 @@ def speculation_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--draft", metavar="MODEL", help="Smaller model of the same family that foretells, too."),
         )
     ):
+        command = option(command)
+    return command
+
+
+class AdapterPath(click.ParamType):  # type: ignore[type-arg]
+    """``NAME=PATH``, or a path alone, whose last part is the name then."""
+
+    name = "[NAME=]PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """See click."""
+        if isinstance(value, tuple):
+            return value
+        before, equals, after = str(value).partition("=")
+        path = Path(after if equals else before).expanduser().absolute()
+        name = before if equals else path.name.removesuffix(".gguf")
+        if not name or not path.exists():
+            self.fail(f"{value!r}: expected NAME=PATH of a PEFT folder or a GGUF adapter", param, ctx)
+        return name, path
+
+
+def adapter_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds --adapter; ``LoadOptions.taken_from`` takes it."""
+    return click.option("--adapter", type=AdapterPath(), multiple=True, help=help_text)
+
+
+def adapter_limits(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --max-adapters, --max-adapter-rank and --adapter-memory; ``LoadOptions.taken_from`` takes them."""
+    usual = LoadOptions()
+    for option in reversed(
+        (
+            click.option(
+                "--max-adapters", type=Number(int, 0), default=usual.max_adapters, show_default=True,
+                help="Adapters loaded at a time.",
+            ),
+            click.option(
+                "--max-adapter-rank", type=Number(int, 1), default=usual.max_adapter_rank, show_default=True,
+                help="Highest rank of an adapter.",
+            ),
+            click.option(
+                "--adapter-memory", type=Number(int, 0), metavar="MIB", default=usual.adapter_memory,
+                show_default=True, help="Memory of all adapters together.",
+            ),
+        )
+    ):  # fmt: skip
         command = option(command)
     return command
 

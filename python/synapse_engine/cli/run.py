@@ -11,6 +11,7 @@ from synapse_engine.cli.app import Failure
 from synapse_engine.cli.open_talker import open_talker
 from synapse_engine.cli.options import (
     LoadOptions,
+    adapter_option,
     answer_options,
     given,
     load_options,
@@ -27,6 +28,7 @@ from synapse_engine.cli.talk import Answer, Message
 @answer_options
 @load_options
 @speculation_options
+@adapter_option("Add what a LoRA adapter adds; several add up.")
 @offline_option
 @json_option
 def command(model: str, prompt: str | None, as_json: bool, offline: bool, system: str | None, **options: Any) -> None:

@@ -80,11 +80,14 @@ class LocalTalker:
         self.model = chosen.name
         self.specialist = specialist
         self._engine = Engine(str(chosen.path), **load.engine_arguments(chosen.quant))
+        for name, path in load.adapter:
+            self._engine.load_adapter(name, path)
+        self._adapted: dict[str, Any] = {"adapters": {name: 1.0 for name, _ in load.adapter}} if load.adapter else {}
 
     def stream(self, messages: list[Message], options: dict[str, Any], answer: Answer) -> Iterator[str]:
         """See ``Talker``."""
         begun = time.monotonic()
-        with self._engine.stream(messages, specialist=self.specialist, **options) as pieces:
+        with self._engine.stream(messages, specialist=self.specialist, **{**self._adapted, **options}) as pieces:
             for piece in pieces:
                 if not answer.text:
                     answer.first_token_seconds = time.monotonic() - begun

@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 import click
 
 from synapse_engine.cli.choose import Chosen, choose, with_draft
-from synapse_engine.cli.options import LoadOptions, Number, load_options, offline_option, speculation_options
+from synapse_engine.cli.options import (
+    LoadOptions,
+    Number,
+    adapter_limits,
+    adapter_option,
+    load_options,
+    offline_option,
+    speculation_options,
+)
 from synapse_engine.cli.output import json_option, note, print_json
 from synapse_engine.cli.ports import require_free
 from synapse_engine.cli.runs import Run, registered
@@ -41,6 +49,8 @@ DEFAULT_PORT = 6900
 @click.option("--max-queue", type=Number(int, 1), default=256, show_default=True, help="Requests that may wait.")
 @load_options
 @speculation_options
+@adapter_option("Load a LoRA adapter, for requests that name it.")
+@adapter_limits
 @offline_option
 @click.option("--detach", "-d", is_flag=True, help="Serve in the background; return when it is ready.")
 @json_option
@@ -79,6 +89,8 @@ def command(
     load = with_draft(LoadOptions.taken_from(options), offline=offline)
     if load.draft is not None and len(chosen) > 1:
         raise click.UsageError("--draft is for one model; several were named")
+    if load.adapter and len(chosen) > 1:
+        raise click.UsageError("--adapter is for one model; several were named")
     note(f"loading {', '.join(one.name for one in chosen)} ...")
     if detach:
         run, log = start_in_background(chosen, server, load, max_queue)
@@ -105,6 +117,8 @@ def _serve(chosen: list[Chosen], server: ServerOptions, load: LoadOptions, max_q
         for one in chosen:
             engines[one.name] = Engine(str(one.path), max_queue=max_queue, **load.engine_arguments(one.quant))
             stack.callback(engines[one.name].close)
+            for name, path in load.adapter:
+                engines[one.name].load_adapter(name, str(path))
 
         def on_ready(url: str) -> None:
             port = urlsplit(url).port or server.port
