@@ -44,6 +44,15 @@ class Peer(Protocol):
     def deep_decode(self, context: list[int], count: int) -> float:
         """For `count` tokens behind such a context, one after the other."""
 
+    def load_adapter(self, name: str, folder: str) -> float:
+        """For loading a LoRA adapter, in the place of the one of this name; see `bench.random_adapter`."""
+
+    def adapted_passes(self, prompts: list[list[int]], count: int, adapters: list[str | None]) -> float:
+        """As `passes`, each sequence with an adapter, or without one."""
+
+    def adapted_token(self, prompt: list[int], adapter: str | None) -> float:
+        """From handing over the prompt to knowing the token after it; what is known of earlier prompts counts."""
+
 
 def open_peer(name: str, path: str, threads: int) -> Peer:
     """Loads the model at `path` with the peer called `name`; ImportError if its package is not installed."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llama_cpp
 import numpy as np
 
 from bench.peers import CONTEXT
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from bench.random_adapter import GGUF
 
 BATCH = 512
 
@@ -62,6 +61,19 @@ class Model:
         """Forgets sequence 0 from this position on."""
         llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1)
 
+    def load_adapter(self, path: str) -> Any:
+        """An adapter in a GGUF file, for `use`."""
+        adapter = llama_cpp.llama_adapter_lora_init(self._model, path.encode())
+        if not adapter:
+            raise RuntimeError(f"llama.cpp cannot load {path}")
+        return adapter
+
+    def use(self, adapter: Any | None) -> None:
+        """What is run from now on is run with this adapter."""
+        given = [] if adapter is None else [adapter]
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(*given)
+        llama_cpp.llama_set_adapters_lora(self._context, adapters, len(given), (ctypes.c_float * 1)(1.0))
+
     def run(self, rows: list[tuple[int, int, int]], outputs: list[int]) -> np.ndarray:
         """Runs (token, position, sequence) rows; logits of the rows numbered `outputs`, valid until the next run."""
         batch, wanted = self._batch, set(outputs)
@@ -96,8 +108,10 @@ class Peer:
     def __init__(self, path: str, *, threads: int, flash_attention: bool) -> None:
         self.file = path
         self._model = Model(path, threads=threads, context=CONTEXT, sequences=32, flash_attention=flash_attention)
-        # What sequence 0 holds from call to call.
+        # What sequence 0 holds from call to call, and with which adapter it was read.
         self._context: list[int] = []
+        self._adapter: str | None = None
+        self._adapters: dict[str, Any] = {}
 
     def prefill(self, prompt: list[int]) -> float:
         """See `bench.peers.Peer.prefill`."""
@@ -142,6 +156,35 @@ class Peer:
         self._model.generate(context[0], len(context), count)
         return perf_counter() - start
 
+    def load_adapter(self, name: str, folder: str) -> float:
+        """See `bench.peers.Peer.load_adapter`."""
+        start = perf_counter()
+        self._adapters[name] = self._model.load_adapter(str(Path(folder) / GGUF))
+        return perf_counter() - start
+
+    def adapted_passes(self, prompts: list[list[int]], count: int, adapters: list[str | None]) -> float:
+        """See `bench.peers.Peer.adapted_passes`. A batch has one adapter: so many adapters, so many batches."""
+        groups = {adapter: [at for at, mine in enumerate(adapters) if mine == adapter] for adapter in adapters}
+        tokens = self._read_all(prompts)
+        start = perf_counter()
+        for step in range(count):
+            for adapter, sequences in groups.items():
+                self._model.use(self._adapters.get(adapter or ""))
+                tokens[sequences] = self._pass(prompts, tokens, sequences, step)
+        seconds = perf_counter() - start
+        self._model.use(None)
+        return seconds
+
+    def adapted_token(self, prompt: list[int], adapter: str | None) -> float:
+        """See `bench.peers.Peer.adapted_token`. As llama.cpp's server: with another adapter all is read again."""
+        start = perf_counter()
+        known = common(self._context, prompt[:-1]) if adapter == self._adapter else 0
+        self._model.use(self._adapters.get(adapter or ""))
+        self._model.cut(known)
+        self._model.read(prompt[known:], known)
+        self._context, self._adapter = prompt, adapter
+        return perf_counter() - start
+
     def _clear(self) -> None:
         self._context = []
         self._model.clear()
@@ -163,7 +206,17 @@ class Peer:
         return found
 
     def _passes(self, prompts: list[list[int]], tokens: np.ndarray, count: int) -> None:
-        sequences = range(len(prompts))
         for step in range(count):
-            rows = [(int(tokens[at]), len(prompts[at]) + step, at) for at in sequences]
-            tokens = self._model.run(rows, list(sequences)).argmax(axis=1)
+            tokens = self._pass(prompts, tokens, list(range(len(prompts))), step)
+
+    def _pass(self, prompts: list[list[int]], tokens: np.ndarray, sequences: list[int], step: int) -> np.ndarray:
+        """The next tokens of these sequences."""
+        rows = [(int(tokens[at]), len(prompts[at]) + step, at) for at in sequences]
+        found: np.ndarray = self._model.run(rows, list(range(len(rows)))).argmax(axis=1)
+        return found
+
+
+def common(one: list[int], other: list[int]) -> int:
+    """Tokens that two texts begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (mine, its) in enumerate(pairs) if mine != its), min(len(one), len(other)))

@@ -42,8 +42,12 @@ class Peer:
 
     def passes(self, prompts: list[list[int]], count: int) -> float:
         """See `bench.peers.Peer.passes`. Timed while all sequences run."""
-        for prompt in prompts:
-            self._submit(prompt, count + 2 * MARGIN)
+        return self.adapted_passes(prompts, count, [None] * len(prompts))
+
+    def adapted_passes(self, prompts: list[list[int]], count: int, adapters: list[str | None]) -> float:
+        """See `bench.peers.Peer.adapted_passes`."""
+        for prompt, adapter in zip(prompts, adapters, strict=True):
+            self._submit(prompt, count + 2 * MARGIN, adapter)
         margin, total = MARGIN * len(prompts), (count + 2 * MARGIN) * len(prompts)
         arrivals = self._finish(len(prompts))
         steady = [(time, tokens) for time, tokens in arrivals if margin <= tokens <= total - margin]
@@ -59,13 +63,27 @@ class Peer:
         self._keep(context)
         return self.decode(context, count)
 
+    def load_adapter(self, name: str, folder: str) -> float:
+        """See `bench.peers.Peer.load_adapter`."""
+        start = perf_counter()
+        self._engine.load_adapter(name, folder)
+        return perf_counter() - start
+
+    def adapted_token(self, prompt: list[int], adapter: str | None) -> float:
+        """See `bench.peers.Peer.adapted_token`. The prefix cache knows earlier prompts, with each adapter by itself."""
+        start = perf_counter()
+        self._submit(prompt, 1, adapter)
+        return self._finish(1)[-1][0] - start
+
     def _keep(self, context: list[int]) -> None:
         """One more token shows whether the context is known; if not, this makes it so."""
         self._submit([*context, context[0]], 1)
         self._finish(1)
 
-    def _submit(self, prompt: list[int], count: int) -> None:
-        self._engine.submit({"tokens": prompt, "max_new_tokens": count, **TASK}, self._queue)
+    def _submit(self, prompt: list[int], count: int, adapter: str | None = None) -> None:
+        adapters = [] if adapter is None else [(adapter, 1.0)]
+        request = {"tokens": prompt, "max_new_tokens": count, "adapters": adapters, **TASK}
+        self._engine.submit(request, self._queue)
 
     def _finish(self, requests: int) -> list[tuple[float, int]]:
         """Waits until so many requests are done: (time, tokens so far) at each arrival of tokens."""
