@@ -12,7 +12,9 @@ use crate::{
     Error,
     adapter::{Adapter, LowRank, Origin, Site},
     batch::{PAGE_TOKENS, TokenId},
+    sample::SamplingOptions,
     schedule::{GenerateOptions, Request, Task},
+    speculate::Speculation,
 };
 
 const RANK: usize = 4;
@@ -85,6 +87,26 @@ fn requests_with_different_adapters_are_as_alone() {
         assert!(together.error.is_none(), "{:?}", together.error);
         assert_eq!(together.choices, alone.choices, "{:?}", request.adapters);
         assert_eq!((&together.embedding, &together.scores), (&alone.embedding, &alone.scores));
+    }
+}
+
+/// With two tokens to choose from even a model made of noise repeats itself, so that there is something to draft.
+#[test]
+fn drafts_are_checked_with_the_adapter() {
+    let mut harness = harness(64, EngineOptions { max_sequences: 4, ..EngineOptions::default() });
+    let requests = (0..6).map(|seed| {
+        let logit_bias = vec![(1, 99.0), (2, 99.0)];
+        let sampling = SamplingOptions { temperature: 0.0, logit_bias, ..SamplingOptions::default() };
+        let options = GenerateOptions { logprobs: Some(2), sampling, ..plain(60) };
+        with(&[(["one", "two"][seed as usize % 2], 1.0)], generate(&prompt(seed, 7 * seed + 3), options))
+    });
+    let submitted: Vec<_> = requests.map(|request| (harness.submit(request.clone()), request)).collect();
+    harness.run();
+    assert!(harness.engine.stats().accepted_tokens > 60, "{:?}", harness.engine.stats());
+    for (id, request) in submitted {
+        let mut undrafted =
+            self::harness(64, EngineOptions { speculation: Speculation::Off, ..EngineOptions::default() });
+        assert_eq!(harness.outcomes[&id].choices, run(&mut undrafted, request).choices);
     }
 }
 
