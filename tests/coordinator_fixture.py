@@ -21,7 +21,7 @@ TEXTS = ("Write a poem about 3 cats", "¿Cómo se dice «hola» en inglés?", "S
 def tiny_coordinator(folder: Path, *, seed: int = 0) -> Path:
     """Writes one into ``folder`` and returns it; a seed always gives the same."""
     torch.manual_seed(seed)
-    tokenizer = learn_vocabulary(TEXTS * 5, None, 300)
+    tokenizer = learn_vocabulary(TEXTS * 5, (), 300)
     config = SymbioConfig(
         hidden_size=32,
         intermediate_size=64,
@@ -34,5 +34,6 @@ def tiny_coordinator(folder: Path, *, seed: int = 0) -> Path:
     model = Coordinator(config)
     torch.nn.init.normal_(model.encoder.tok_emb.weight)
     torch.nn.init.normal_(model.none_slope)
+    torch.nn.init.normal_(model.query, std=0.5)
     write_coordinator(folder, model, tokenizer, Calibration(1.5, 0.4, {"seed": seed}), "# test\n", torch.float32)
     return folder

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from synapse_engine.specialists import built_in
+from synapse_engine.specialists.reading import STARTERS
 from synapse_engine.train.errors import DataError
 from synapse_engine.train.routing.generate import LANGUAGES, Generator, grammar, main, read_real
 from synapse_engine.train.routing.harvest import functions, licence_of, packages
@@ -93,6 +94,7 @@ def test_every_section_is_used() -> None:
         f"{label}.{kind}" for label in LABELS for kind in ("request", "mislead", "paste", "reply", "followup", "real")
     }
     used |= {f"{name}.{kind}" for name in LANGUAGES for kind in (*LABELS, "opening", "closing")}
+    used |= {f"{name}.followup_{label}" for name in LANGUAGES for label in STARTERS}
     assert grammars.reachable(used) == set(grammars.sections())
 
 

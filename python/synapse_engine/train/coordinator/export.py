@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VERSION = 1
 SETTINGS = "coordinator.json"
 # Tensors that are not the encoder's: in the file, and in the module.
-_OWN = ("project.weight", "project.bias", "none_slope")
+_OWN = ("query", "project.weight", "project.bias", "none_slope")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synapse_engine.train.organelles import LongConv
 from synapse_engine.train.symbio import SymbioModel
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Coordinator(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SymbioModel(config)
+        _near_first(self.encoder)
+        self.query = nn.Parameter(torch.zeros(config.hidden_size))
         self.project = nn.Linear(3 * config.hidden_size, EMBEDDING)
         self.log_scale = nn.Parameter(torch.tensor(2.5))
         self.log_sharpness = nn.Parameter(torch.tensor(2.0))
@@ -66,10 +69,15 @@ class Coordinator(nn.Module):
         return self.pool(self.encoder.body(ids), (at >= begins) & (at < ends), at < begins)
 
     def pool(self, hidden: Tensor, request: Tensor, context: Tensor) -> Tensor:
-        """Hidden states (batch, time, width) and two masks (batch, time) to unit vectors."""
+        """Hidden states (batch, time, width) and two masks (batch, time) to unit vectors.
+
+        Of the request what matters most by a learned query, and the maximum; of the context the mean.
+        """
         hidden = hidden.float()
+        matters = torch.softmax((hidden @ self.query).masked_fill(~request, -torch.inf), dim=-1)
+        attended = (hidden * matters[..., None]).sum(1)
         most = hidden.masked_fill(~request[..., None], -torch.inf).amax(1)
-        pooled = torch.cat([_mean(hidden, request), most, _mean(hidden, context)], dim=-1)
+        pooled = torch.cat([attended, most, _mean(hidden, context)], dim=-1)
         return functional.normalize(self.project(pooled), dim=-1)
 
     def logits(self, requests: Tensor, shown: Tensor, about: Shown, count: int) -> Tensor:
@@ -92,6 +100,14 @@ class Coordinator(nn.Module):
             "description_weight": self.description_weight.item(),
             "none_bias": self.none_bias.item(),
         }
+
+
+def _near_first(encoder: SymbioModel) -> None:
+    """Long convolutions start largest at the newest lags, not at the oldest: requests are shorter than the window."""
+    with torch.no_grad():
+        for module in encoder.modules():
+            if isinstance(module, LongConv):
+                module.kernel.copy_(module.kernel.flip(-1))
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:

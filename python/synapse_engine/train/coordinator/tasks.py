@@ -22,21 +22,24 @@ from synapse_engine.train.routing.grammar import mend
 from synapse_engine.train.routing.requests import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tokenizers import Tokenizer
 
     from synapse_engine.specialists.reading import Specialist
+    from synapse_engine.train.coordinator.options import Options
     from synapse_engine.train.coordinator.pretended import Pretended, Wish
     from synapse_engine.train.routing.generate import Generator
     from synapse_engine.train.routing.grammar import Grammar
     from synapse_engine.train.routing.requests import Request
+    from synapse_engine.train.routing.variety import HeldOut
 
 # Shares of requests: of pretended specialists; whose specialist is not there; who see fewer than all others.
 SHARE_PRETENDED, SHARE_GONE, SHARE_FEWER = 0.25, 0.06, 0.3
-# Shares of texts that lose tokens, and of tokens that such a text loses.
-SHARE_THINNED, SHARE_LOST = 0.5, 0.12
-PRETENDED, EXAMPLES, SHOWN_EXAMPLES = 12, 6, 6
+# Of a request so many tokens are lost, at most, and so many words become similar ones, so that no single one decides.
+MOST_LOST, MOST_SWAPPED = (0.0, 0.1, 0.3), (0.0, 0.0, 0.1, 0.2)
+# Pretended specialists beside the starters, the most examples of one, and how many of a starter's are seen at once.
+PRETENDED, EXAMPLES, SHOWN_EXAMPLES = 10, 5, 5
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,18 @@ class Batch:
 class Tasks:
     """Makes batches from grammars."""
 
-    def __init__(self, seed: int, generator: Generator, grammar: Grammar, tokenizer: Tokenizer, size: int) -> None:
-        self._seed, self._generator, self._grammar = seed, generator, grammar
-        self._tokenizer, self._size = tokenizer, size
+    def __init__(
+        self,
+        options: Options,
+        generator: Generator,
+        grammar: Grammar,
+        tokenizer: Tokenizer,
+        near: Mapping[int, Sequence[int]],
+        apart: HeldOut | None = None,
+    ) -> None:
+        self._seed, self._size = options.seed, options.batch_size
+        self._generator, self._grammar, self._tokenizer = generator, grammar, tokenizer
+        self._near, self._apart = near, apart
         self._starters = built_in()
         self._names = [specialist.name for specialist in self._starters]
         self._pretended = pretended(wishes(grammar))
@@ -71,8 +83,9 @@ class Tasks:
         beside = random.sample(self._pretended, PRETENDED)
         texts, owners, described = self._shown(beside, random)
         own = round(self._size * (1 - SHARE_PRETENDED))
-        rows = [self._generator.row(number * own + at) for at in range(own)]
-        requests = [self._thinned(read_request(self._tokenizer, turns_of(row)), random) for row in rows]
+        rows = [row for at in range(own) if self._allowed(row := self._generator.row(number * own + at))]
+        own = len(rows)
+        requests = [self._blurred(read_request(self._tokenizer, turns_of(row)), random) for row in rows]
         wanted, present = zip(*(self._of_starter(row, beside, random) for row in rows), strict=True)
         more, more_wanted, more_present = self._of_pretended(beside, self._size - own, random)
         return Batch(
@@ -90,7 +103,9 @@ class Tasks:
             for starter in self._starters
         ]
         for specialist in beside:
-            examples = [self._say(random.choice(specialist.wishes), random) for _ in range(random.randint(1, EXAMPLES))]
+            examples = [
+                say(self._grammar, random.choice(specialist.wishes), random) for _ in range(random.randint(1, EXAMPLES))
+            ]
             shown.append((describe(specialist, self._grammar, random), examples))
         texts, owners, described = [], [], []
         for owner, (description, examples) in enumerate(shown):
@@ -125,7 +140,9 @@ class Tasks:
         for _ in range(count):
             at = random.randrange(len(beside))
             wish = random.choice(beside[at].wishes)
-            requests.append(self._thinned(read_request(self._tokenizer, [("user", self._say(wish, random))]), random))
+            requests.append(
+                self._blurred(read_request(self._tokenizer, [("user", say(self._grammar, wish, random))]), random)
+            )
             there = self._some(random)
             # It is for more than the pretended one if both could serve it, so that the latter is right.
             there += [number == at or not other.serves(wish) for number, other in enumerate(beside)]
@@ -139,21 +156,28 @@ class Tasks:
             present.append(there)
         return requests, wanted, present
 
-    def _say(self, wish: Wish, random: Random) -> str:
-        text = mend(self._grammar.fill(wish.template, random)).strip() or "?"
-        if random.random() < 0.4:
-            text = noise.sentence_case(text)
-        return noise.typos(text, random, 0.1) if random.random() < 0.1 else text
+    def _allowed(self, row: Request) -> bool:
+        return self._apart is None or (self._apart.same(row.text) is None and not self._apart.near(row.text))
 
-    def _thinned(self, reading: Reading, random: Random) -> Reading:
-        """Without some tokens, so that no single word decides."""
-        if random.random() >= SHARE_THINNED or len(reading.ids) - reading.request < 5:
-            return reading
-        kept = reading.ids[: reading.request + 1]
-        return Reading(
-            kept + [token for token in reading.ids[reading.request + 1 :] if random.random() >= SHARE_LOST],
-            reading.request,
-        )
+    def _blurred(self, reading: Reading, random: Random) -> Reading:
+        """Without some tokens, and with other words of like meaning."""
+        lost, swapped = random.choice(MOST_LOST), random.choice(MOST_SWAPPED)
+        begin = reading.request + 1
+        said = [self._swap(token, random) if random.random() < swapped else token for token in reading.ids[begin:]]
+        if len(said) > 3:
+            said = [token for token in said if random.random() >= lost]
+        return Reading(reading.ids[:begin] + said, reading.request)
+
+    def _swap(self, token: int, random: Random) -> int:
+        return random.choice(self._near.get(token, (token,)))
+
+
+def say(grammar: Grammar, wish: Wish, random: Random) -> str:
+    """A request for a wish, as somebody may type it."""
+    text = mend(grammar.fill(wish.template, random)).strip() or "?"
+    if random.random() < 0.4:
+        text = noise.sentence_case(text)
+    return noise.typos(text, random, 0.1) if random.random() < 0.1 else text
 
 
 def turns_of(row: Request) -> list[tuple[str, str]]:

@@ -1,31 +1,25 @@
 """The coordinator's tokens: a byte-level BPE vocabulary of small letters, without accents, every digit a 0.
 
-Learnt from generated requests and, for words that no grammar has, from a donor's vocabulary, whose embedding gives
-every token a first meaning. Knows no model.
+Learnt from generated requests and from a list of common words, as no grammar has them all. Knows no model.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from synapse_engine.train.coordinator.reading import MARKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from torch import Tensor
-
-    from synapse_engine.train.donor import Donor
-
-# A donor's word counts as if it stood so often in the text, divided by its rank.
+# The first word of a list counts as if the text had it so often, one of rank r as often as this divided by r + 1000.
 _WEIGHT = 400_000
 
 
-def learn_vocabulary(texts: Iterable[str], donor: Donor | None, size: int) -> Tokenizer:
-    """A tokenizer of at most ``size`` tokens, the markers first."""
+def learn_vocabulary(texts: Iterable[str], words: Sequence[str], size: int) -> Tokenizer:
+    """A tokenizer of at most ``size`` tokens, the markers first; ``words`` begins with the most common."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -44,7 +38,7 @@ def learn_vocabulary(texts: Iterable[str], donor: Donor | None, size: int) -> To
         max_token_length=24,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_with_words(texts, donor), trainer)
+    tokenizer.train_from_iterator(_with_words(texts, words), trainer)
     tokenizer.encode_special_tokens = True
     return tokenizer
 
@@ -56,30 +50,7 @@ def read_vocabulary(text: str) -> Tokenizer:
     return tokenizer
 
 
-def _with_words(texts: Iterable[str], donor: Donor | None) -> Iterator[str]:
+def _with_words(texts: Iterable[str], words: Sequence[str]) -> Iterator[str]:
     yield from texts
-    if donor is None:
-        return
-    vocabulary = Tokenizer.from_str(donor.tokenizer.decode()).get_vocab()
-    for token, rank in vocabulary.items():
-        word = token.removeprefix("Ġ")
-        if token.startswith("Ġ") and len(word) > 2 and word.isascii() and word.isalpha() and word.islower():
-            yield f" {word}" * max(1, _WEIGHT // (rank + 1000))
-
-
-def first_meanings(tokenizer: Tokenizer, donor: Donor, width: int) -> Tensor:
-    """An embedding (tokens, width): for each token the mean of the donor's tokens of its text, on their main axes.
-
-    Scaled so that the numbers have a standard deviation of 0.02, as fresh embeddings have.
-    """
-    reader = Tokenizer.from_str(donor.tokenizer.decode())
-    rows = []
-    for token in range(tokenizer.get_vocab_size()):
-        ids = reader.encode(tokenizer.decode([token], skip_special_tokens=False), add_special_tokens=False).ids
-        rows.append(donor.embedding[ids].mean(0) if ids else torch.zeros(donor.embedding.shape[1]))
-    table = torch.stack(rows)
-    table -= table.mean(0)
-    _, _, axes = torch.linalg.svd(table, full_matrices=False)
-    table = table @ axes[:width].T
-    scaled: Tensor = 0.02 * table / table.std()
-    return scaled
+    for rank, word in enumerate(words):
+        yield f" {word}" * max(1, _WEIGHT // (rank + 1000))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LANGUAGES = ("de", "fr", "es", "it", "pt")
 # Share of rows: without label of a specialist; in another language; in two; after earlier turns; inside a story.
-SHARE_NONE, SHARE_FOREIGN, SHARE_MIXED, SHARE_TURNS, SHARE_STORY = 0.1, 0.25, 0.03, 0.15, 0.08
+SHARE_NONE, SHARE_FOREIGN, SHARE_MIXED, SHARE_TURNS, SHARE_STORY = 0.1, 0.25, 0.03, 0.15, 0.12
 SHARE_MISLEAD, SHARE_PASTE, SHARE_REAL = 0.18, 0.15, 0.2
 # A longer request loses its beginning; what is wanted mostly stands at the end.
 MAX_LETTERS = 4000
@@ -88,7 +88,7 @@ class Generator:
         draft = self._wish(label, random)
         if label == NONE:
             return draft
-        if random.random() < SHARE_STORY and draft.language == "en":
+        if random.random() < SHARE_STORY:
             self._tell(draft, random)
         elif random.random() < 0.3:
             self._frame(draft, random)
@@ -114,24 +114,48 @@ class Generator:
         """Earlier turns, and a request that goes on with them or, just as often, leaves them."""
         turns: list[str] = []
         goes_on = label != NONE and random.random() < 0.5
+        language = random.choice(LANGUAGES) if random.random() < SHARE_FOREIGN else "en"
         earlier = [label if goes_on else random.choice(STARTERS) for _ in range(random.choice((1, 1, 2, 3)))]
         for topic in earlier:
-            turns += [self._wish(topic, random).text, mend(self._grammar.expand(f"{topic}.reply", random))]
+            turns += [self._asked(topic, language, random), self._answered(topic, language, random)]
         if not goes_on:
             draft = self._wish(label, random)
             draft.traits += ["multi"]
             return tuple(turns), draft
         state = Expansion()
-        text = mend(self._grammar.expand(f"{label}.followup", random, state))
-        return tuple(turns), _Draft(text, "en", ["multi", "followup"], state)
+        section = f"{label}.followup" if language == "en" else f"{language}.followup_{label}"
+        text = self._grammar.expand(section, random, state)
+        traits = ["multi", "followup", *([] if language == "en" else [f"lang:{language}"])]
+        return tuple(turns), _Draft(mend(text) if language == "en" else text, language, traits, state)
+
+    def _asked(self, topic: str, language: str, random: Random) -> str:
+        """An earlier request; some people mix languages."""
+        if language == "en" or random.random() < 0.2:
+            return self._wish(topic, random).text
+        return self._grammar.expand(f"{language}.{topic}", random)
+
+    def _answered(self, topic: str, language: str, random: Random) -> str:
+        """What an assistant may have said, longer now and then."""
+        reply = mend(self._grammar.expand(f"{topic}.reply", random))
+        if language != "en" and random.random() < 0.7:
+            reply = self._grammar.expand(f"{language}.sentence", random)
+        if random.random() < 0.3:
+            reply += "\n\n" + mend(self._grammar.expand(f"{topic}.reply", random))
+        return reply
 
     def _tell(self, draft: _Draft, random: Random) -> None:
         """A story before the request, seldom behind it."""
-        story = noise.sentence_case(mend(self._grammar.expand("common.background", random)))
+        story = noise.sentence_case(self._story(draft.language, random))
         between = random.choice((" ", "\n", "\n\n"))
         wish = noise.sentence_case(draft.text)
         draft.text = f"{wish}{between}{story}" if random.random() < 0.2 else f"{story}{between}{wish}"
         draft.traits.append("long")
+
+    def _story(self, language: str, random: Random) -> str:
+        if language == "en":
+            return mend(self._grammar.expand("common.background", random))
+        section = f"{language}.sentence"
+        return ". ".join(self._grammar.expand(section, random) for _ in range(random.randint(3, 9))) + "."
 
     def _frame(self, draft: _Draft, random: Random) -> None:
         """A greeting before the request, thanks behind it, or both; in two languages now and then."""

@@ -9,6 +9,7 @@ const LEAST: f32 = 1e-30;
 
 /// Projects pooled hidden states and compares embeddings.
 pub struct Similarity {
+    query: Vec<f32>,      // coordinator.query (hidden)
     project: Vec<f32>,    // coordinator.project.weight (embedding, 3 * hidden)
     bias: Vec<f32>,       // coordinator.project.bias (embedding)
     none_slope: Vec<f32>, // coordinator.none_slope (embedding)
@@ -36,6 +37,7 @@ impl Similarity {
             }
         };
         Ok(Self {
+            query: values("query", &[hidden])?,
             project: values("project.weight", &[width, 3 * hidden])?,
             bias: values("project.bias", &[width])?,
             none_slope: values("none_slope", &[width])?,
@@ -43,15 +45,29 @@ impl Similarity {
         })
     }
 
-    /// `(rows, hidden)` states to a unit vector: mean and maximum over the request, mean over what stands before it.
+    /// `(rows, hidden)` states to a unit vector: of the request what matters most by a learned query, and the maximum; of what
+    /// stands before it the mean.
     pub fn embed(&self, states: &[f32], hidden: usize, request: Range<usize>) -> Vec<f32> {
         let (before, asked) = states.split_at(request.start * hidden);
-        let pooled = [mean(asked, hidden), maximum(asked, hidden), mean(before, hidden)].concat();
+        let pooled = [self.attended(asked, hidden), maximum(asked, hidden), mean(before, hidden)].concat();
         let rows = self.project.chunks(pooled.len());
         let mut vector: Vec<f32> = rows.zip(&self.bias).map(|(row, bias)| dot(row, &pooled) + bias).collect();
         let length = dot(&vector, &vector).sqrt().max(1e-12);
         vector.iter_mut().for_each(|value| *value /= length);
         vector
+    }
+
+    /// The mean of `(rows, hidden)`, weighed by the softmax of what the query says of each row.
+    fn attended(&self, rows: &[f32], hidden: usize) -> Vec<f32> {
+        let scores: Vec<f32> = rows.chunks(hidden).map(|row| dot(row, &self.query)).collect();
+        let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f32> = scores.iter().map(|score| (score - most).exp()).collect();
+        let total: f32 = weights.iter().sum();
+        let mut sum = vec![0.0; hidden];
+        for (row, weight) in rows.chunks(hidden).zip(&weights) {
+            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight / total * value);
+        }
+        sum
     }
 
     /// How well a specialist fits a request, in calibrated logits.
@@ -75,7 +91,7 @@ impl Similarity {
 
     /// Numbers in its tensors.
     pub fn parameters(&self) -> u64 {
-        (self.project.len() + self.bias.len() + self.none_slope.len()) as u64
+        (self.query.len() + self.project.len() + self.bias.len() + self.none_slope.len()) as u64
     }
 }
 
@@ -123,7 +139,13 @@ mod tests {
     fn similarity() -> Similarity {
         // Of two hidden numbers: the mean of the first over the request, plus the maximum of the second, minus both means before it.
         let project = vec![1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
-        Similarity { project, bias: vec![0.0, 4.0], none_slope: vec![0.0, 3.0], settings: settings() }
+        Similarity {
+            query: vec![0.0; 2],
+            project,
+            bias: vec![0.0, 4.0],
+            none_slope: vec![0.0, 3.0],
+            settings: settings(),
+        }
     }
 
     #[test]
@@ -133,6 +155,10 @@ mod tests {
         let [x, y] = [3.0 + 6.0 - 5.0, -1.0 + 4.0];
         assert_eq!(similarity().embed(&states, 2, 1..3), [x / 5.0, y / 5.0]);
         assert_eq!(similarity().embed(&states[2..], 2, 0..2), [9.0 / 97f32.sqrt(), 4.0 / 97f32.sqrt()]);
+        // A query that tells the rows apart: weights 3 to 1, so that the first number is 2.5.
+        let asking = Similarity { query: vec![-(3f32.ln()) / 2.0, 0.0], ..similarity() };
+        let found = asking.embed(&states[2..], 2, 0..2);
+        assert!((found[0] / found[1] - 8.5 / 4.0).abs() < 1e-5);
     }
 
     #[test]

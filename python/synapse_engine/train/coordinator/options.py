@@ -1,0 +1,46 @@
+"""The settings of a coordinator's training, and the shape of its model. Knows no tensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synapse_engine.train.coordinator.reading import WINDOW
+from synapse_engine.train.symbio_config import SymbioConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run does; the last two may change when it goes on."""
+
+    steps: int = 4000
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    embedding_rate: float = 0.3  # of the learning rate, for what tokens mean
+    weight_decay: float = 0.05
+    smoothing: float = 0.03  # share of the target that goes to all who are present
+    clip: float = 1.0
+    seed: int = 1
+    vocab_size: int = 12288
+    width: int = 192
+    layers: int = 3
+    ffn: int = 384
+    checkpoint_every: int = 100
+    threads: int = 1
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that the result depends on."""
+        record = asdict(self)
+        for name in ("checkpoint_every", "threads"):
+            del record[name]
+        return record
+
+    def config(self, vocab_size: int) -> SymbioConfig:
+        """The encoder: convolutions, short and as long as the window, in every layer."""
+        return SymbioConfig(
+            hidden_size=self.width,
+            intermediate_size=self.ffn,
+            organelles=(("causal_conv", "long_conv"),) * self.layers,
+            vocab_size=vocab_size,
+            max_position_embeddings=WINDOW,
+        )
