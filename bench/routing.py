@@ -1,7 +1,8 @@
-"""How well requests find their specialist: ``python -m bench.routing [--scorer MODULE:FUNCTION ...] [--out FOLDER]``.
+"""How well requests find their specialist: ``python -m bench.routing [--coordinator FOLDER] [--out FOLDER]``.
 
 Every scorer is judged on the hand-written requests of ``bench/data/routing.jsonl``, which no training has seen, beside
-three baselines in the same run. The centroids train on generated requests, as a coordinator does.
+three baselines in the same run; the last one is shown in full. The centroids train on generated requests, as the
+coordinator does.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import routing_measures as measures
-from bench.routing_scorers import NAMES, Centroids, Keywords, Majority, Scorer
+from bench.routing_scorers import NAMES, Centroids, Coordinator, Keywords, Majority, Scorer
 from synapse_engine import Engine
+from synapse_engine.routing.opening import coordinator_folder
 from synapse_engine.specialists import built_in
 from synapse_engine.train.routing.generate import Generator, grammar
 from synapse_engine.train.routing.requests import NONE, Request, read_requests
@@ -148,7 +150,8 @@ def load_scorer(path: str) -> Scorer:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.routing", description=__doc__)
-    parser.add_argument("--scorer", action="append", default=[], help="MODULE:FUNCTION; the last one is shown in full")
+    parser.add_argument("--coordinator", type=Path, help="instead of the one that comes with the package")
+    parser.add_argument("--scorer", action="append", default=[], help="MODULE:FUNCTION: a scorer of your own")
     parser.add_argument("--model", default="smollm2-135m-instruct", help="base model of the centroids: a name or path")
     parser.add_argument("--no-model", action="store_true", help="leave the centroids out")
     parser.add_argument("--per-label", type=int, default=200, help="generated requests for each centroid")
@@ -161,7 +164,8 @@ def main() -> None:
     for scorer in baselines(None if options.no_model else options.model, options.per_label):
         print(f"{scorer.name} ...", file=sys.stderr, flush=True)
         judged.append(judge(scorer, requests, truth))
-    judged += [judge(load_scorer(path), requests, truth) for path in options.scorer]
+    coordinator = Coordinator(options.coordinator or coordinator_folder(), built_in())
+    judged += [judge(scorer, requests, truth) for scorer in (*map(load_scorer, options.scorer), coordinator)]
     print(table(judged, truth))
     if options.out:
         from bench.routing_plot import draw  # needs matplotlib, which nothing else here does

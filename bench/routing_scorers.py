@@ -1,4 +1,4 @@
-"""Baselines of routing: the commonest specialist, a list of keywords, centroids of a base model's hidden states.
+"""A coordinator, and baselines: the commonest specialist, keywords, centroids of a base model's hidden states.
 
 A scorer gives each request a probability for every specialist. One of your own is a function without arguments that
 returns a ``Scorer``: ``python -m bench.routing --scorer MODULE:FUNCTION``.
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from synapse_engine import _engine
 from synapse_engine.specialists import built_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bench.routing_measures import Floats
     from synapse_engine import Engine
+    from synapse_engine.specialists import Specialist
     from synapse_engine.train.routing.requests import Request
 
 NAMES = tuple(specialist.name for specialist in built_in())
@@ -53,6 +56,24 @@ class Scorer(Protocol):
 
     def score(self, requests: Sequence[Request]) -> Floats:
         """(requests, specialists), in the order of ``built_in()``; rows add up to at most 1."""
+
+
+class Coordinator:
+    """A folder that the engine loads; it reads the context, too."""
+
+    name = "coordinator"
+
+    def __init__(self, folder: Path, specialists: Sequence[Specialist]) -> None:
+        self._native = _engine.Coordinator(str(folder))
+        self._native.set_specialists(
+            [{"name": s.name, "description": s.description, "examples": s.examples} for s in specialists]
+        )
+
+    def score(self, requests: Sequence[Request]) -> Floats:
+        """(requests, specialists): the softmax of all logits, without that of none."""
+        found = [self._native.score(turns_of(request)) for request in requests]
+        logits = np.array([[*one["logits"].values(), one["none_logit"]] for one in found])
+        return softmax(logits)[:, :-1]
 
 
 class Majority:
@@ -115,6 +136,11 @@ class Centroids:
         texts = [request.text[-MAX_LETTERS:] for request in requests]
         batches = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
         return np.array([vector for batch in batches for vector in self._engine.embed(batch)])
+
+
+def turns_of(request: Request) -> list[tuple[str, str]]:
+    """The turns with their roles."""
+    return [(("user", "assistant")[at % 2], text) for at, text in enumerate(request.turns)]
 
 
 def softmax(scores: Floats) -> Floats:

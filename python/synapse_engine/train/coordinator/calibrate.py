@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from synapse_engine.specialists.reading import STARTERS, built_in
+from synapse_engine.train.coordinator.pretended import say
 from synapse_engine.train.coordinator.reading import read_request
-from synapse_engine.train.coordinator.tasks import say, starters_shown
+from synapse_engine.train.coordinator.tasks import starters_shown
 from synapse_engine.train.routing.requests import NONE
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def threshold(judged: Judged, temperature: float) -> float:
     """The probability below which a starter is not chosen: as many as possible of none, few of the others."""
     best = torch.softmax(judged.logits / temperature, -1)[:, : len(STARTERS)].amax(-1)
     known = best[judged.truth < len(STARTERS)]
-    return round(float(min(0.5, known.quantile(MOST_REFUSED))), 3)
+    return round(float(min(0.5, known.quantile(MOST_REFUSED).item())), 3)
 
 
 def _loss(logits: Tensor, truth: Tensor) -> float:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BATCH = 256
-NEAR = 12
+NEAR = 16
+_SIZE = 0.5
 
 
 class SentenceModel:
@@ -73,10 +74,13 @@ def meanings(tokenizer: Tokenizer, model: SentenceModel) -> Tensor:
 
 
 def first_embedding(table: Tensor, width: int) -> Tensor:
-    """The meanings on their ``width`` main axes, as large as fresh embeddings are."""
+    """The meanings on their ``width`` main axes.
+
+    Numbers of about this size change little while a model learns, so that words it sees stay near those it does not.
+    """
     _, _, axes = torch.linalg.svd(table, full_matrices=False)
     reduced: Tensor = table @ axes[:width].T
-    return 0.02 * reduced / reduced.std()
+    return _SIZE * reduced / reduced.std()
 
 
 def neighbours(tokenizer: Tokenizer, table: Tensor) -> dict[int, list[int]]:

@@ -13,7 +13,7 @@ from synapse_engine.train.symbio_config import SymbioConfig
 class Options:
     """What a run does; the last two may change when it goes on."""
 
-    steps: int = 4000
+    steps: int = 1500
     batch_size: int = 128
     learning_rate: float = 2e-3
     embedding_rate: float = 0.3  # of the learning rate, for what tokens mean
@@ -22,9 +22,10 @@ class Options:
     clip: float = 1.0
     seed: int = 1
     vocab_size: int = 12288
-    width: int = 192
+    vocabulary_rows: int = 150_000  # requests that the vocabulary is learnt from
+    width: int = 128
     layers: int = 3
-    ffn: int = 384
+    ffn: int = 320
     checkpoint_every: int = 100
     threads: int = 1
 
@@ -36,11 +37,14 @@ class Options:
         return record
 
     def config(self, vocab_size: int) -> SymbioConfig:
-        """The encoder: convolutions, short and as long as the window, in every layer."""
+        """The encoder: short convolutions in every layer, in the middle one another as long as the window."""
         return SymbioConfig(
             hidden_size=self.width,
             intermediate_size=self.ffn,
-            organelles=(("causal_conv", "long_conv"),) * self.layers,
+            organelles=tuple(
+                ("causal_conv", "long_conv") if layer == self.layers // 2 else ("causal_conv",)
+                for layer in range(self.layers)
+            ),
             vocab_size=vocab_size,
             max_position_embeddings=WINDOW,
         )

@@ -7,12 +7,14 @@ for may be one wish, a section of them, or everything that speaks of animals.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from synapse_engine.specialists.reading import STARTERS
+from synapse_engine.train.routing import noise
 from synapse_engine.train.routing.generate import LANGUAGES
 from synapse_engine.train.routing.grammar import Choice, Grammar, Reference, mend
-from synapse_engine.train.routing.requests import NONE
+from synapse_engine.train.routing.requests import NONE, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,16 +41,66 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Pretended:
+class Question:
+    """A request on its way: its text, the starter it would go to, and the wish behind it, if that is known."""
+
+    text: str
+    family: str
+    wish: Wish | None = None
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """What it is about may be seen from these."""
+        return frozenset(words(self.text))
+
+
+class Pretended(Protocol):
+    """A specialist that nobody has."""
+
+    def describe(self, random: Random) -> str:
+        """What it may say about itself."""
+
+    def ask(self, random: Random) -> Question:
+        """A request for it."""
+
+    def may_serve(self, question: Question) -> bool:
+        """Whether another's request could just as well be for it."""
+
+
+@dataclass(frozen=True)
+class WishGroup:
     """A specialist for some wishes. ``about`` says so in words, or names a topic whose words do."""
 
+    grammar: Grammar
     wishes: tuple[Wish, ...]
     about: str
     topic: str = ""
 
-    def serves(self, wish: Wish) -> bool:
-        """Whether a request of this kind belongs to it."""
-        return wish in self.wishes
+    def describe(self, random: Random) -> str:
+        """Its outline, its section, or words of its topic."""
+        if not self.topic:
+            return self.about
+        listed = ", ".join(self.grammar.expand(f"common.{self.topic}", random) for _ in range(_LISTED))
+        return random.choice((f"{self.topic}: {listed}", f"everything about {listed}", listed))
+
+    def ask(self, random: Random) -> Question:
+        """One of its wishes."""
+        wish = random.choice(self.wishes)
+        return Question(say(self.grammar, wish, random), wish.family, wish)
+
+    def may_serve(self, question: Question) -> bool:
+        """Its wishes, and all requests of unknown wishes of a label that it has a wish of."""
+        if question.wish is not None:
+            return question.wish in self.wishes
+        return any(wish.family == question.family for wish in self.wishes)
+
+
+def say(grammar: Grammar, wish: Wish, random: Random) -> str:
+    """A request for a wish, as somebody may type it."""
+    text = mend(grammar.fill(wish.template, random)).strip() or "?"
+    if random.random() < 0.4:
+        text = noise.sentence_case(text)
+    return noise.typos(text, random, 0.1) if random.random() < 0.1 else text
 
 
 def wishes(grammar: Grammar) -> list[Wish]:
@@ -96,22 +148,23 @@ def apart(grammar: Grammar, found: Sequence[Wish]) -> tuple[Grammar, list[Wish]]
     return kept, [wish for wish in held if wish.template not in kept.templates(wish.section)]
 
 
-def pretended(found: list[Wish]) -> list[Pretended]:
+def wish_groups(grammar: Grammar) -> list[WishGroup]:
     """Every wish, every section with several, every topic with several."""
+    found = wishes(grammar)
     sections: dict[str, list[Wish]] = {}
     topics: dict[str, list[Wish]] = {}
     for wish in found:
         sections.setdefault(wish.section, []).append(wish)
         for topic in wish.topics:
             topics.setdefault(topic, []).append(wish)
-    specialists = [Pretended((wish,), outline(wish.template)) for wish in found]
-    specialists += [
-        Pretended(tuple(group), f"{group[0].family}: {section.partition('.')[2].replace('_', ' ')}")
+    groups = [WishGroup(grammar, (wish,), outline(wish.template)) for wish in found]
+    groups += [
+        WishGroup(grammar, tuple(group), f"{group[0].family}: {section.partition('.')[2].replace('_', ' ')}")
         for section, group in sections.items()
         if len(group) > 1
     ]
-    specialists += [Pretended(tuple(group), "", topic) for topic, group in topics.items() if len(group) > 3]
-    return specialists
+    groups += [WishGroup(grammar, tuple(group), "", topic) for topic, group in topics.items() if len(group) > 3]
+    return groups
 
 
 def outline(template: Template) -> str:
@@ -129,11 +182,3 @@ def _outlined(template: Template) -> Iterator[str]:
             yield from _outlined(node.parts[0])
         else:
             yield "1"
-
-
-def describe(specialist: Pretended, grammar: Grammar, random: Random) -> str:
-    """What such a specialist might say about itself."""
-    if not specialist.topic:
-        return specialist.about
-    listed = ", ".join(grammar.expand(f"common.{specialist.topic}", random) for _ in range(_LISTED))
-    return random.choice((f"{specialist.topic}: {listed}", f"everything about {listed}", listed))

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from synapse_engine.train.coordinator.options import Options
     from synapse_engine.train.routing.grammar import Grammar
 
-# Rows that the vocabulary is learnt from.
-_ROWS = 150_000
 # Seed of the requests that training does not see.
 VALIDATION = 5
 
@@ -57,6 +55,8 @@ class Run:
     tokenizer: Tokenizer
     judged: Callable[[], Judged]
     """Judges the model on ways to ask that training does not see."""
+    wishes_apart: int
+    """How many these are."""
 
 
 def start(plan: Plan) -> Run:
@@ -76,7 +76,7 @@ def start(plan: Plan) -> Run:
             model.encoder.tok_emb.weight.copy_(embedding)
     tasks = _tasks(plan, generator, grammars, tokenizer, near)
     judged = partial(judge, model, tokenizer, whole, held, VALIDATION)
-    return Run(Trainer(model, tasks, options, run, lambda: judged().accuracy), tokenizer, judged)
+    return Run(Trainer(model, tasks, options, run, lambda: judged().accuracy), tokenizer, judged, len(held))
 
 
 def _tasks(
@@ -97,7 +97,7 @@ def _tokens(
         table = run.load(kept)["table"]
     else:
         model = SentenceModel(plan.meanings) if plan.meanings else None
-        texts = (turn for row in range(_ROWS) for turn in generator.row(row).turns)
+        texts = (turn for row in range(options.vocabulary_rows) for turn in generator.row(row).turns)
         tokenizer = learn_vocabulary(texts, model.words() if model else [], options.vocab_size)
         table = meanings(tokenizer, model) if model else None
         run.write(run.tokenizer, lambda file: file.write_text(tokenizer.to_str(), "utf-8"))

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from synapse_engine.specialists.reading import built_in
 from synapse_engine.train.coordinator.model import Shown
-from synapse_engine.train.coordinator.pretended import describe, pretended, wishes
+from synapse_engine.train.coordinator.pretended import Question, wish_groups
 from synapse_engine.train.coordinator.reading import Reading, read_description, read_request
-from synapse_engine.train.routing import noise
-from synapse_engine.train.routing.grammar import mend
+from synapse_engine.train.coordinator.topics import Topics
 from synapse_engine.train.routing.requests import NONE
 
 if TYPE_CHECKING:
@@ -28,18 +27,20 @@ if TYPE_CHECKING:
 
     from synapse_engine.specialists.reading import Specialist
     from synapse_engine.train.coordinator.options import Options
-    from synapse_engine.train.coordinator.pretended import Pretended, Wish
+    from synapse_engine.train.coordinator.pretended import Pretended
     from synapse_engine.train.routing.generate import Generator
     from synapse_engine.train.routing.grammar import Grammar
     from synapse_engine.train.routing.requests import Request
     from synapse_engine.train.routing.variety import HeldOut
 
 # Shares of requests: of pretended specialists; whose specialist is not there; who see fewer than all others.
-SHARE_PRETENDED, SHARE_GONE, SHARE_FEWER = 0.25, 0.06, 0.3
+SHARE_PRETENDED, SHARE_GONE, SHARE_FEWER = 0.3, 0.06, 0.3
 # Of a request so many tokens are lost, at most, and so many words become similar ones, so that no single one decides.
 MOST_LOST, MOST_SWAPPED = (0.0, 0.1, 0.3), (0.0, 0.0, 0.1, 0.2)
-# Pretended specialists beside the starters, the most examples of one, and how many of a starter's are seen at once.
-PRETENDED, EXAMPLES, SHOWN_EXAMPLES = 10, 5, 5
+# Pretended specialists beside the starters: for wishes, and for topics.
+GROUPS, TOPICS = 5, 5
+# The most examples of one, and how many of a starter's are seen at once.
+EXAMPLES, SHOWN_EXAMPLES = 4, 5
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ class Batch:
     """(requests,): the right one; ``count`` is none."""
 
 
+class _Row(NamedTuple):
+    reading: Reading
+    present: list[bool]
+    """Of the specialists; none always is."""
+    wanted: int
+
+
 class Tasks:
     """Makes batches from grammars."""
 
@@ -71,90 +79,81 @@ class Tasks:
         apart: HeldOut | None = None,
     ) -> None:
         self._seed, self._size = options.seed, options.batch_size
-        self._generator, self._grammar, self._tokenizer = generator, grammar, tokenizer
+        self._generator, self._tokenizer = generator, tokenizer
         self._near, self._apart = near, apart
         self._starters = built_in()
         self._names = [specialist.name for specialist in self._starters]
-        self._pretended = pretended(wishes(grammar))
+        self._groups = wish_groups(grammar)
+        self._topics = Topics(tokenizer, near)
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``; nothing else decides what is in it."""
         random = Random(f"{self._seed}/batch/{number}")  # noqa: S311
-        beside = random.sample(self._pretended, PRETENDED)
-        texts, owners, described = self._shown(beside, random)
-        own = round(self._size * (1 - SHARE_PRETENDED))
-        rows = [row for at in range(own) if self._allowed(row := self._generator.row(number * own + at))]
-        own = len(rows)
-        requests = [self._blurred(read_request(self._tokenizer, turns_of(row)), random) for row in rows]
-        wanted, present = zip(*(self._of_starter(row, beside, random) for row in rows), strict=True)
-        more, more_wanted, more_present = self._of_pretended(beside, self._size - own, random)
+        beside: list[Pretended] = [*random.sample(self._groups, GROUPS), *self._topics.draw(TOPICS, random)]
+        texts, about = self._shown(beside, random)
+        rows = self._of_starters(number, beside, random) + self._of_pretended(beside, random)
         return Batch(
-            requests + more,
+            [row.reading for row in rows],
             texts,
-            Shown(torch.tensor(owners), torch.tensor(described)),
-            len(self._names) + PRETENDED,
-            torch.tensor([*present, *more_present]),
-            torch.tensor([*wanted, *more_wanted]),
+            about,
+            len(self._names) + len(beside),
+            torch.tensor([[*row.present, True] for row in rows]),
+            torch.tensor([row.wanted for row in rows]),
         )
 
-    def _shown(self, beside: list[Pretended], random: Random) -> tuple[list[Reading], list[int], list[bool]]:
-        shown: list[tuple[str, list[str]]] = [
+    def _shown(self, beside: list[Pretended], random: Random) -> tuple[list[Reading], Shown]:
+        shown = [
             (starter.description, random.sample(starter.examples, min(SHOWN_EXAMPLES, len(starter.examples))))
             for starter in self._starters
         ]
-        for specialist in beside:
-            examples = [
-                say(self._grammar, random.choice(specialist.wishes), random) for _ in range(random.randint(1, EXAMPLES))
-            ]
-            shown.append((describe(specialist, self._grammar, random), examples))
-        texts, owners, described = [], [], []
-        for owner, (description, examples) in enumerate(shown):
-            texts += [read_description(self._tokenizer, description)]
-            texts += [read_request(self._tokenizer, [("user", example)]) for example in examples]
-            owners += [owner] * (len(examples) + 1)
-            described += [True] + [False] * len(examples)
-        return texts, owners, described
+        shown += [
+            (other.describe(random), [other.ask(random).text for _ in range(random.randint(1, EXAMPLES))])
+            for other in beside
+        ]
+        return read_shown(self._tokenizer, shown)
 
-    def _of_starter(self, row: Request, beside: list[Pretended], random: Random) -> tuple[int, list[bool]]:
-        """Who is right, and who is there: no pretended specialist that could serve requests of this label, too."""
-        present = self._some(random)
-        present += [all(wish.family != row.label for wish in other.wishes) for other in beside]
-        return self._settle(row.label, present, random)
+    def _of_starters(self, number: int, beside: list[Pretended], random: Random) -> list[_Row]:
+        """Requests of starters and of none, before all pretended specialists that could not serve them, too."""
+        count = round(self._size * (1 - SHARE_PRETENDED))
+        found = []
+        for at in range(number * count, (number + 1) * count):
+            request = self._generator.row(at)
+            if self._allowed(request):
+                reading = self._blurred(read_request(self._tokenizer, turns_of(request)), random)
+                question = Question(request.text, request.label)
+                present = self._some(random) + [not other.may_serve(question) for other in beside]
+                found.append(self._settled(reading, request.label, present, random))
+        return found
 
-    def _settle(self, label: str, present: list[bool], random: Random) -> tuple[int, list[bool]]:
+    def _of_pretended(self, beside: list[Pretended], random: Random) -> list[_Row]:
+        """Requests of pretended specialists, which are more special than the starters and so right."""
+        found = []
+        for _ in range(self._size - round(self._size * (1 - SHARE_PRETENDED))):
+            at = random.randrange(len(beside))
+            question = beside[at].ask(random)
+            reading = self._blurred(read_request(self._tokenizer, [("user", question.text)]), random)
+            present = self._some(random)
+            present += [number == at or not other.may_serve(question) for number, other in enumerate(beside)]
+            right = len(self._names) + at
+            if random.random() < SHARE_GONE * 2:
+                present[right] = False
+                found.append(self._settled(reading, question.family, present, random))
+            else:
+                found.append(_Row(reading, present, right))
+        return found
+
+    def _settled(self, reading: Reading, label: str, present: list[bool], random: Random) -> _Row:
+        """A request of a starter, who may be gone, or of none."""
         none = len(present)
         if label == NONE:
-            return none, [*present, True]
+            return _Row(reading, present, none)
         at = self._names.index(label)
         present[at] = random.random() >= SHARE_GONE
-        return at if present[at] else none, [*present, True]
+        return _Row(reading, present, at if present[at] else none)
 
     def _some(self, random: Random) -> list[bool]:
         share = random.choice((0.2, 0.5, 0.9)) if random.random() < SHARE_FEWER else 0.0
         return [random.random() >= share for _ in self._names]
-
-    def _of_pretended(
-        self, beside: list[Pretended], count: int, random: Random
-    ) -> tuple[list[Reading], list[int], list[list[bool]]]:
-        requests, wanted, present = [], [], []
-        for _ in range(count):
-            at = random.randrange(len(beside))
-            wish = random.choice(beside[at].wishes)
-            requests.append(
-                self._blurred(read_request(self._tokenizer, [("user", say(self._grammar, wish, random))]), random)
-            )
-            there = self._some(random)
-            # It is for more than the pretended one if both could serve it, so that the latter is right.
-            there += [number == at or not other.serves(wish) for number, other in enumerate(beside)]
-            right = len(self._names) + at
-            if random.random() < SHARE_GONE * 2:
-                there[right] = False
-                found, there = self._settle(wish.family, there, random)
-            else:
-                found, there = right, [*there, True]
-            wanted.append(found)
-            present.append(there)
-        return requests, wanted, present
 
     def _allowed(self, row: Request) -> bool:
         return self._apart is None or (self._apart.same(row.text) is None and not self._apart.near(row.text))
@@ -172,14 +171,6 @@ class Tasks:
         return random.choice(self._near.get(token, (token,)))
 
 
-def say(grammar: Grammar, wish: Wish, random: Random) -> str:
-    """A request for a wish, as somebody may type it."""
-    text = mend(grammar.fill(wish.template, random)).strip() or "?"
-    if random.random() < 0.4:
-        text = noise.sentence_case(text)
-    return noise.typos(text, random, 0.1) if random.random() < 0.1 else text
-
-
 def turns_of(row: Request) -> list[tuple[str, str]]:
     """The turns of a request with their roles."""
     return [(("user", "assistant")[at % 2], text) for at, text in enumerate(row.turns)]
@@ -187,10 +178,15 @@ def turns_of(row: Request) -> list[tuple[str, str]]:
 
 def starters_shown(tokenizer: Tokenizer, specialists: Sequence[Specialist]) -> tuple[list[Reading], Shown]:
     """Everything that specialists show."""
+    return read_shown(tokenizer, [(specialist.description, specialist.examples) for specialist in specialists])
+
+
+def read_shown(tokenizer: Tokenizer, shown: Sequence[tuple[str, Sequence[str]]]) -> tuple[list[Reading], Shown]:
+    """Descriptions and examples, one specialist after the other."""
     texts, owners, described = [], [], []
-    for owner, specialist in enumerate(specialists):
-        texts.append(read_description(tokenizer, specialist.description))
-        texts += [read_request(tokenizer, [("user", example)]) for example in specialist.examples]
-        owners += [owner] * (len(specialist.examples) + 1)
-        described += [True] + [False] * len(specialist.examples)
+    for owner, (description, examples) in enumerate(shown):
+        texts.append(read_description(tokenizer, description))
+        texts += [read_request(tokenizer, [("user", example)]) for example in examples]
+        owners += [owner] * (len(examples) + 1)
+        described += [True] + [False] * len(examples)
     return texts, Shown(torch.tensor(owners), torch.tensor(described))

@@ -1,0 +1,107 @@
+"""The model card of a coordinator: what it is, what it has read, how sure it may be. Writes no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synapse_engine.model_card import table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synapse_engine.train.symbio_config import SymbioConfig
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card tells."""
+
+    config: SymbioConfig
+    parameters: int
+    options: dict[str, Any]
+    data: dict[str, Any]
+    step: int
+    minutes: float
+    wishes: int
+    """Ways to ask that training never saw."""
+    accuracy: float
+    temperature: float
+    threshold: float
+    sources: Sequence[str]
+    """Of real text, each with its licence."""
+
+
+def model_card(facts: Facts) -> str:
+    """Markdown with the hub's front matter."""
+    return "\n".join([_head(facts), _shape(facts), _recipe(facts), _judged(facts), _data(facts)])
+
+
+def _head(facts: Facts) -> str:
+    return f"""---
+language: [en, de, fr, es, it, pt]
+license: apache-2.0
+library_name: synapse-engine
+---
+# coordinator
+
+Finds the specialist for a chat request: {facts.parameters:,} parameters, trained with
+`python -m synapse_engine.train.coordinator`. It embeds the last user turn with its context and compares it with the
+description and the examples of every specialist, so that those of users work without training. It writes no text.
+`docs/routing.md` tells how it decides and how well, on requests written by hand.
+"""
+
+
+def _shape(facts: Facts) -> str:
+    config = facts.config
+    layers = "; ".join(", ".join(names) for names in config.organelles)
+    rows = [
+        (
+            "Layers, width, feed-forward",
+            f"{config.num_hidden_layers}, {config.hidden_size}, {config.intermediate_size}",
+        ),
+        ("Organelles", layers),
+        ("Window", f"{config.max_position_embeddings} tokens: the request and three turns before it, cut"),
+        ("Vocabulary", f"{config.vocab_size:,}, byte-level BPE of small letters without accents, digits as 0"),
+    ]
+    return "## Shape\n\n" + table(("", ""), rows)
+
+
+def _recipe(facts: Facts) -> str:
+    options = facts.options
+    rows = [
+        ("Requests", f"{facts.step * options['batch_size']:,} in {facts.step:,} steps of {options['batch_size']}"),
+        ("Optimiser", f"AdamW (0.9, 0.98), weight decay {options['weight_decay']}, clipped at {options['clip']}"),
+        ("Learning rate", f"{options['learning_rate']}, warm-up, cosine; times {options['embedding_rate']} for tokens"),
+        ("Label smoothing", str(options["smoothing"])),
+        ("Precision", "bf16 products, f32 weights; f16 in this folder"),
+        ("Time", f"{facts.minutes:.0f} minutes on one shared core"),
+        ("Seed", str(options["seed"])),
+    ]
+    return "## Recipe\n\n" + table(("", ""), rows)
+
+
+def _judged(facts: Facts) -> str:
+    return f"""## How sure it is
+
+{facts.wishes} ways to ask were kept from training. Of requests generated from these, {facts.accuracy:.1%} find their
+specialist. They gave the temperature, {facts.temperature:.2f}, and the threshold, {facts.threshold:.2f}.
+"""
+
+
+def _data(facts: Facts) -> str:
+    meanings = facts.data.get("meanings")
+    text = """## Data
+
+Generated requests (`synapse_engine.train.routing`); those near a hand-written one of `bench/data/routing.jsonl` are
+left out, and some tokens of the others are dropped or replaced by words of like meaning.
+"""
+    if meanings:
+        text += """
+Before training, each token means what the sentence model all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) says of
+its text; nothing else of that model is in here.
+"""
+    if facts.sources:
+        listed = "".join(f"- {source}\n" for source in facts.sources)
+        text += f"\nReal text in some of the requests, each piece from a package with its licence:\n\n{listed}"
+    return text
