@@ -20,7 +20,7 @@ import numpy as np
 from bench import routing_measures as measures
 from bench.routing_scorers import NAMES, Centroids, Coordinator, Keywords, Majority, Scorer
 from synapse_engine import Engine
-from synapse_engine.routing.opening import coordinator_folder
+from synapse_engine.routing.opening import FOLDER
 from synapse_engine.specialists import built_in
 from synapse_engine.train.routing.generate import Generator, grammar
 from synapse_engine.train.routing.requests import NONE, Request, read_requests
@@ -164,7 +164,7 @@ def main() -> None:
     for scorer in baselines(None if options.no_model else options.model, options.per_label):
         print(f"{scorer.name} ...", file=sys.stderr, flush=True)
         judged.append(judge(scorer, requests, truth))
-    coordinator = Coordinator(options.coordinator or coordinator_folder(), built_in())
+    coordinator = Coordinator(options.coordinator or FOLDER, built_in())
     judged += [judge(scorer, requests, truth) for scorer in (*map(load_scorer, options.scorer), coordinator)]
     print(table(judged, truth))
     if options.out:

@@ -18,7 +18,7 @@ import numpy as np
 from bench import routing_measures as measures
 from bench.routing import HELD_OUT
 from bench.routing_scorers import Coordinator
-from synapse_engine.routing.opening import coordinator_folder
+from synapse_engine.routing.opening import FOLDER
 from synapse_engine.specialists import Specialist, built_in
 from synapse_engine.train.routing.requests import NONE, Request, read_requests
 
@@ -66,7 +66,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.routing_own", description=__doc__)
     parser.add_argument("--coordinator", type=Path, help="instead of the one that comes with the package")
-    print(json.dumps(asdict(measure(parser.parse_args().coordinator or coordinator_folder())), indent=2))
+    print(json.dumps(asdict(measure(parser.parse_args().coordinator or FOLDER)), indent=2))
 
 
 if __name__ == "__main__":

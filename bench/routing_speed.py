@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synapse_engine import _engine
-from synapse_engine.routing.opening import coordinator_folder
+from synapse_engine.routing.opening import FOLDER
 from synapse_engine.specialists import built_in
 
 WORDS = "please tell me how I can find the three oldest bridges of the town and what it costs to cross them by boat"
@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    times = measure(options.coordinator or coordinator_folder(), options.tokens)
+    times = measure(options.coordinator or FOLDER, options.tokens)
     print(f"{times.tokens} tokens: {times.median:.2f} ms, one in twenty above {times.slow:.2f} ms")
 
 
