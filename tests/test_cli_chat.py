@@ -207,6 +207,8 @@ def test_specialists_in_a_chat() -> None:
     chat.wait_for("math, over tiny", then="> ")
     chat.type("hello\r")
     chat.wait_for("math: hello")
+    chat.type("/specialist mth\r")
+    chat.wait_for("did you mean math?", then="> ")
     chat.type("/specialist none\r")
     chat.wait_for("tiny itself", then="> ")
     chat.forget()

@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from synapse_engine.cli.talk import Talker
 
 HELP = """\
-/help           this list
-/clear          forget the conversation, keep the system message
-/system TEXT    set the system message and start over; without TEXT, show it
-/model [NAME]   go on with another model; without NAME, show which it is
-/specialist [NAME]
-                ask a specialist, or with auto the one that fits, or none; without NAME, show who is asked
-/save FILE      write the conversation as Markdown, or as JSON if FILE ends in .json
-/exit           leave (Ctrl-D does too)
+/help              this list
+/clear             forget the conversation, keep the system message
+/system TEXT       set the system message and start over; without TEXT, show it
+/model [NAME]      go on with another model; without NAME, show which it is
+/specialist [NAME] ask a specialist; auto: the one that fits; none: the model itself
+/save FILE         write the conversation as Markdown, or as JSON if FILE ends in .json
+/exit              leave (Ctrl-D does too)
 
 Ctrl-C stops an answer. Alt-Enter starts a new line."""
 
@@ -148,11 +147,20 @@ def _reply(chat: Chat, word: str, rest: str) -> str:
         return f"{chat.talker.model}, {chat.talker.where}"
     if word == "/specialist":
         if rest:
-            chat.talker.specialist = None if rest == "none" else rest
+            chat.talker.specialist = _specialist(rest)
         return asked(chat.talker)
     if word == "/save":
         return f"saved to {chat.conversation.save(rest)}"
     return f"there is no {word}; /help lists what there is"
+
+
+def _specialist(name: str) -> str | None:
+    """Checked here: a server of this user has the same ones, and would refuse the next message only."""
+    from synapse_engine.specialists import Library
+
+    if name in (AUTO, "none"):
+        return None if name == "none" else name
+    return Library().find(name).name
 
 
 def asked(talker: Talker) -> str:
