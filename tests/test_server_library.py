@@ -1,14 +1,19 @@
 """`/v1/specialists` and `/v1/adapters`: what is listed, changed, refused. Engine and router: the fakes."""
 
+import asyncio
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from server_fake import FakeEngine, FakeQueue, FakeRouter
 from server_support import HTTP, MODEL, chat_body, fake_server, post, running
 from specialist_support import write_adapter
+from synapse_engine import RequestError
+from synapse_engine.server.hub import Hub
 from synapse_engine.server.swarm.desk import Desk
-from synapse_engine.specialists import Library
+from synapse_engine.specialists import Library, specialist_of
+from synapse_engine.specialists.adapters import Shelf
 from synapse_engine.specialists.reading import STARTERS
 
 BAKING = {"name": "baking", "description": "Bread.", "examples": ["why is my bread flat"]}
@@ -128,6 +133,25 @@ def test_a_specialists_adapter_that_was_unloaded_is_loaded_again(server, library
         assert post(url, "/v1/chat/completions", chat_body(model="synapse/baking")).status_code == 200
         assert engine.loaded["synapse/baking"]["generation"] == generation
         assert HTTP.delete(f"{url}/v1/adapters/synapse/baking").status_code == 200
+
+
+def test_an_adapter_that_is_unloaded_in_the_last_moment_is_loaded_again(library, tmp_path):
+    async def submit(*names: str) -> None:
+        request = {"tokens": [65], "task": "generate", "max_new_tokens": 1, "adapters": [(name, 1.0) for name in names]}
+        hub.submit(request, Mock())
+
+    engine = FakeEngine()
+    shelf = Shelf(engine)
+    hub = Hub(engine, shelf, FakeQueue)
+    name = shelf.ready(specialist_of({**BAKING, "adapter": str(write_adapter(tmp_path / "lora"))}, "x"))
+    shelf.unload(name)
+    asyncio.run(submit(name))
+    assert engine.loaded[name]["generation"] == 2
+    with pytest.raises(RequestError, match="nobody"):
+        asyncio.run(submit(name, "nobody"))
+    hub.stop()
+    hub.join()
+    engine.close()
 
 
 @pytest.mark.parametrize(

@@ -499,6 +499,7 @@ def test_a_slow_adapter_does_not_hold_up_others(server):
     server.engine.load_adapter = slowly
     write_adapter(server.folder / "lora")
     server.add(adapter="lora")
+    write_adapter(server.folder / "lora", b"other")
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(server.answered, "x", model="synapse/cooking", max_tokens=2) for _ in range(3)]
         for _ in range(5):

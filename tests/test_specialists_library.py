@@ -205,6 +205,9 @@ class Engine:
         self.loaded.append((name, path))
         return {}
 
+    def unload_adapter(self, name: str) -> None:
+        pass
+
 
 def test_the_shelf_loads_once_and_again_when_a_file_changed(tmp_path: Path) -> None:
     engine = Engine()
@@ -219,7 +222,7 @@ def test_the_shelf_loads_once_and_again_when_a_file_changed(tmp_path: Path) -> N
     shelf.ready(cook)
     shelf.ready(cook)
     assert len(engine.loaded) == 2
-    shelf.forget("synapse/cooking")
+    shelf.unload("synapse/cooking")
     shelf.ready(cook)
     assert len(engine.loaded) == 3
 

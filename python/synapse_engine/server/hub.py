@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine import _engine
+from synapse_engine._engine import RequestError
 from synapse_engine.server.errors import internal_error, shutting_down
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.errors import ApiError
     from synapse_engine.server.jobs import Job
     from synapse_engine.server.native import Event, EventQueue, NativeEngine
+    from synapse_engine.specialists.adapters import Shelf
 
 log = logging.getLogger("synapse_engine.server")
 
@@ -28,8 +30,11 @@ POLL_SECONDS = 0.25
 class Hub:
     """All requests of one engine. Lives on one event loop; only ``_pump`` runs elsewhere."""
 
-    def __init__(self, native: NativeEngine, new_queue: Callable[[], EventQueue] = _engine.EventQueue) -> None:
+    def __init__(
+        self, native: NativeEngine, shelf: Shelf, new_queue: Callable[[], EventQueue] = _engine.EventQueue
+    ) -> None:
         self.native = native
+        self._shelf = shelf
         self._queue = new_queue()
         self._jobs: dict[int, Job] = {}
         self._thread: threading.Thread | None = None
@@ -41,9 +46,18 @@ class Hub:
         if self._stopping.is_set():
             raise shutting_down()
         self._start()
-        request_id = self.native.submit(request, self._queue)
+        request_id = self._submit(request)
         self._jobs[request_id] = job
         return request_id
+
+    # Reading an adapter holds up the loop. It happens only if it was taken out in the moment since it was made ready.
+    def _submit(self, request: dict[str, Any]) -> int:
+        try:
+            return self.native.submit(request, self._queue)
+        except RequestError as error:
+            if error.param != "adapters" or not self._shelf.ready_again(name for name, _ in request["adapters"]):
+                raise
+            return self.native.submit(request, self._queue)
 
     def cancel(self, request_id: int) -> None:
         """Frees the request's slot; none of its events will be delivered any more."""

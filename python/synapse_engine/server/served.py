@@ -106,8 +106,8 @@ class Registry:
 
 def served(name: str, native: NativeEngine, new_queue: Callable[[], EventQueue]) -> Served:
     """The model with what does not change while it is served."""
-    info = native.info()
-    return Served(name, native, Hub(native, new_queue), info, fingerprint(name, info), Shelf(native))
+    info, shelf = native.info(), Shelf(native)
+    return Served(name, native, Hub(native, shelf, new_queue), info, fingerprint(name, info), shelf)
 
 
 def fingerprint(name: str, info: dict[str, Any]) -> str:

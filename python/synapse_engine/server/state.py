@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from synapse_engine.server.served import Registry, Served
     from synapse_engine.server.swarm.desk import Desk
     from synapse_engine.server.swarm.plan import Asked, Plan
+    from synapse_engine.server.swarm.report import Report
     from synapse_engine.server.swarm.tracing import Trace
     from synapse_engine.specialists import Specialist
     from synapse_engine.specialists.applying import Turn
@@ -68,13 +70,21 @@ class State:
         return await self.engine_work(lambda: chat_tokens(model, turns), "messages")
 
     async def adapters(
-        self, model: Served, specialist: Specialist | None, wanted: Sequence[AdapterWeight] | None
+        self,
+        model: Served,
+        specialist: Specialist | None,
+        wanted: Sequence[AdapterWeight] | None,
+        report: Report | None,
     ) -> dict[str, Any]:
         """What a request to the engine says of adapters, which are loaded then; raises ApiError."""
         if wanted is None and (specialist is None or specialist.adapter is None):
             return {}
+        began = time.monotonic()
         task = functools.partial(self.desk.adapters, model, specialist, wanted)
-        return {"adapters": await asyncio.get_running_loop().run_in_executor(self.loaders, task)}
+        adapters = await asyncio.get_running_loop().run_in_executor(self.loaders, task)
+        if report is not None:
+            report.plan.adapter_seconds += time.monotonic() - began
+        return {"adapters": adapters}
 
     async def plan(self, prefix: str, asked: Asked, body: GenerationBody, turns: Sequence[Turn]) -> Plan:
         """Who answers a request that is for specialists, under an id that begins so; raises ApiError."""

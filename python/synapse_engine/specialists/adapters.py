@@ -11,6 +11,7 @@ from synapse_engine.specialists.reading import SpecialistError
 from synapse_engine.store.digest import sha256_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from synapse_engine.specialists.reading import Specialist
@@ -72,6 +73,9 @@ class AdapterEngine(Protocol):
     def load_adapter(self, name: str, path: str) -> dict[str, Any]:
         """Loads an adapter, or replaces it."""
 
+    def unload_adapter(self, name: str) -> None:
+        """Takes it out."""
+
 
 class Shelf:
     """Which adapters of specialists one engine has: loaded at first use, replaced when their files changed."""
@@ -80,6 +84,7 @@ class Shelf:
         self._engine = engine
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[tuple[str, int, int, int], ...]] = {}
+        self._asked: dict[str, Specialist] = {}
 
     def ready(self, specialist: Specialist) -> str | None:
         """The engine's name for the specialist's adapter, which is loaded then; None if it has none.
@@ -90,6 +95,7 @@ class Shelf:
             return None
         name = PREFIX + specialist.name
         with self._lock:
+            self._asked[name] = specialist
             files = AdapterFiles.at(specialist.adapter)
             state = files.state()
             if self._loaded.get(name) != state:
@@ -97,7 +103,13 @@ class Shelf:
                 self._loaded[name] = state
         return name
 
-    def forget(self, name: str) -> None:
-        """The engine has this adapter no more."""
+    def ready_again(self, names: Iterable[str]) -> bool:
+        """Loads those of ``names`` that were taken out since they were made ready; whether there was one."""
+        missing = [self._asked[name] for name in names if name in self._asked and name not in self._loaded]
+        return [self.ready(specialist) for specialist in missing] != []
+
+    def unload(self, name: str) -> None:
+        """Takes an adapter out of the engine, whoever has loaded it; raises the engine's RequestError without one."""
         with self._lock:
             self._loaded.pop(name, None)
+            self._engine.unload_adapter(name)

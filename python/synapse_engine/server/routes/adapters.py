@@ -50,12 +50,10 @@ async def unload(request: Request, name: str, model: str | None = None) -> dict[
     state = state_of(request)
     served = state.registry.find_or_only(model)
     try:
-        await loading(state, functools.partial(served.native.unload_adapter, name))
+        await loading(state, functools.partial(served.shelf.unload, name))
     except RequestError as error:
         message = f"{error}; {error.hint}" if error.hint else str(error)
         raise ApiError(HTTPStatus.NOT_FOUND, message, param="name", code="adapter_not_found") from error
-    finally:
-        served.shelf.forget(name)
     return {"object": f"{OBJECT}.deleted", "name": name, "deleted": True}
 
 

@@ -16,7 +16,7 @@ from synapse_engine.server.state import State, client_of, state_of
 from synapse_engine.server.swarm.plan import Asked
 from synapse_engine.server.swarm.report import Report
 from synapse_engine.server.swarm.several import Several
-from synapse_engine.server.swarm.work import ChatWork, chat_work
+from synapse_engine.server.swarm.work import ChatWork, add_adapters, chat_work
 
 router = APIRouter()
 
@@ -31,7 +31,8 @@ async def chat_completions(request: Request) -> Response:
     report = None if asked.plain else await reported(state, asked, body)
     candidates = [None] if report is None else [candidate.specialist for candidate in report.plan.candidates]
     with state.trace.failures(report):
-        work = [await chat_work(state, body, asked.model, one, client, report) for one in candidates]
+        work = await chat_work(state, body, asked.model, candidates, client)
+        await add_adapters(state, work, report)
     if body.stream:
         return EventStream(state.trace.frames(report, frames(state, work, report)))
     with state.trace.outcome(report):

@@ -46,10 +46,10 @@ async def prepared(
     """The prompts, and the engine's requests for them as the specialist wants them. Raises ApiError."""
     specialist = None if report is None else report.plan.candidates[0].specialist
     habits = body if specialist is None else body.with_defaults(specialist.sampling)
-    extra = await state.adapters(model, specialist, body.adapters)
-    extra["client"] = client_of(request, body.end_user)
     prompts = await state.prompt_tokens(model, body.prompt, "prompt")
     sources = await state.engine_work(lambda: sources_of(model, body, prompts), "prompt")
+    extra = await state.adapters(model, specialist, body.adapters, report)
+    extra["client"] = client_of(request, body.end_user)
     return sources, [work | extra for work in habits.requests(prompts)]
 
 

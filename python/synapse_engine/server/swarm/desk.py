@@ -89,7 +89,10 @@ class Desk:
 
     def _loaded(self, model: Served, specialist: Specialist) -> str | None:
         try:
-            return model.shelf.ready(specialist)
+            try:
+                return model.shelf.ready(specialist)
+            except SpecialistError:  # its files may have been replaced since it was found
+                return model.shelf.ready(self.library.find(specialist.name))
         except ClosedError as error:
             raise from_engine(error, "model") from error
         except (EngineError, SpecialistError, OSError) as error:
