@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.swarm import figures, teaching
 from bench.swarm.run import Run, Settings, measure
 from synapse_engine.cli import machine, records
+from synapse_engine.routing.opening import FOLDER
 
 
 def show(run: Run) -> None:
@@ -49,7 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=200, help="held-out tasks of each kind; default: 200")
     parser.add_argument("--text-tokens", type=int, default=6000, help="of the plain text; default: 6000")
     parser.add_argument("--trim", type=float, action="append", help="of the TIES merge; default: 0.8")
-    parser.add_argument("--coordinator", type=Path, help="default: the one that comes with the package")
+    parser.add_argument("--coordinator", type=Path, default=FOLDER, help="default: the one that comes with the package")
     parser.add_argument("--rounds", type=int, default=9, help="of the measurement of wall time; default: 9")
     parser.add_argument("--wall", type=Path, metavar="MODEL", help="four random adapters at a time on this model")
     parser.add_argument("--threads", type=int, default=machine.usable_cores(), help="default: all cores")

@@ -15,8 +15,8 @@ from bench.tasks import general, held_out, training
 from bench.tasks.task import KINDS
 from synapse_engine import Engine, _engine
 from synapse_engine.merge import MergeRequest, merge
-from synapse_engine.routing import Router, RoutingError
-from synapse_engine.routing.opening import coordinator_folder, space_of
+from synapse_engine.routing import Router
+from synapse_engine.routing.opening import FOLDER, open_coordinator, space_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,8 +43,7 @@ class Settings:
     text_tokens: int = 6000
     trims: tuple[float, ...] = (0.8,)
     """Of the TIES merges, a row for each."""
-    coordinator: Path | None = None
-    """None: the one that comes with the package."""
+    coordinator: Path = FOLDER
     rounds: int = 9
     wall_model: Path | None = None
 
@@ -122,27 +121,23 @@ def measure(run: Run) -> None:
         run.found["wall"]["four random adapters"] = _four_at_a_time(settings, settings.wall_model).record()
 
 
-def decide(run: Run) -> list[Decision] | None:
-    """The coordinator on every request, without feedback; None where the package has none."""
-    try:
-        folder = run.settings.coordinator or coordinator_folder()
-    except RoutingError:
-        return None
-    coordinator = _engine.Coordinator(str(folder))
-    bias = _engine.HebbianBias(space_of(folder), coordinator.info()["embedding"])
+def decide(run: Run) -> list[Decision]:
+    """The coordinator on every request, without feedback."""
+    coordinator = open_coordinator(run.settings.coordinator)
+    bias = _engine.HebbianBias(space_of(run.settings.coordinator), coordinator.info()["embedding"])
     router = Router(coordinator, list(run.specialists.values()), bias)
     return [router.route(task.request) for task in run.everything]
 
 
 def _choices(run: Run, answers: Mapping[str | None, Sequence[Generation]]) -> None:
-    ways: dict[str, list[str | None]] = {}
     decisions = decide(run)
-    if decisions is not None:
-        ways["routed"] = choosing.routed(decisions)
-        ways["parallel, the two likeliest"] = choosing.parallel(answers, decisions, 2)
-        ways["parallel, both and the base"] = choosing.parallel(answers, decisions, len(answers))
-        run.found["routing"] = _routing(run, ways["routed"])
-    ways["parallel, by likelihood alone"] = choosing.likeliest_answer(answers)
+    ways = {
+        "routed": choosing.routed(decisions),
+        "parallel, the two likeliest": choosing.parallel(answers, decisions, 2),
+        "parallel, both and the base": choosing.parallel(answers, decisions, len(answers)),
+        "parallel, by likelihood alone": choosing.likeliest_answer(answers),
+    }
+    run.found["routing"] = _routing(run, ways["routed"])
     for name, chosen in ways.items():
         run.add(name, [answers[who][at] for at, who in enumerate(chosen)])
     run.found["chosen"] = {name: _tally(run, chosen) for name, chosen in ways.items()}

@@ -45,7 +45,8 @@ def conversation(task: Task) -> dict[str, Any]:
 def _maker(kind: str) -> Callable[..., Task]:
     from bench.tasks import arithmetic, sql
 
-    return {"arithmetic": arithmetic.make, "sql": sql.make}[kind]
+    makers: dict[str, Callable[..., Task]] = {"arithmetic": arithmetic.make, "sql": sql.make}
+    return makers[kind]
 
 
 def _different(make: Callable[..., Task], count: int, source: random.Random, *, held_out: bool) -> list[Task]:
