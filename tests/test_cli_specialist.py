@@ -55,6 +55,19 @@ def test_json(file: Path, home: Path) -> None:
     assert listed["problems"][0]["file"].endswith("broken.toml")
 
 
+def test_doctor_names_what_cannot_be_used(file: Path, home: Path) -> None:
+    run("specialist", "add", str(file))
+    assert specialists_check()["found"] == f"8, 1 of your own in {home}/specialists"
+    (home / "specialists" / "broken.toml").write_text("nme = 1")
+    assert specialists_check()["state"] == "warn"
+    assert "broken.toml" in specialists_check()["found"]
+
+
+def specialists_check() -> dict[str, str]:
+    checks = json.loads(run("doctor", "--json").stdout)
+    return next(check for check in checks if check["name"] == "specialists")
+
+
 def test_a_starter_comes_back(home: Path, tmp_path: Path) -> None:
     run("specialist", "add", str(write_specialist(tmp_path, "math")))
     removed = run("specialist", "remove", "math", "-y")

@@ -12,6 +12,7 @@ import pytest
 from server_fake import FakeRouter
 from server_support import HTTP, MODEL, fake_server, idle, post, wait_until
 from synapse_engine import routing
+from synapse_engine.cli import trace
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.specialists import Library
 from synapse_engine.traces import TraceError, TraceFile, read_trace, turns_of
@@ -111,9 +112,9 @@ def test_only_the_user_may_read_it(tmp_path):
 def test_a_line_that_was_cut_off_spoils_no_other(tmp_path):
     path = tmp_path / "trace"
     for _ in range(2):
-        trace = TraceFile(path)
-        trace.add(RECORD)
-        trace.close()
+        cut = TraceFile(path)
+        cut.add(RECORD)
+        cut.close()
         with path.open("a") as file:
             file.write('{"version": 1, "id": "chatc')
     broken: list[int] = []
@@ -151,10 +152,10 @@ def file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TZ", "UTC")
     other = {**RECORD, "turns": [["user", "sql: which rows?"]]}
     several = {"mode": "parallel", "candidates": [{"specialist": "math"}, {"specialist": None}]}
-    trace = TraceFile(tmp_path / "trace.jsonl")
+    texts = TraceFile(tmp_path / "trace.jsonl")
     for record in (RECORD, other, {**RECORD, "asked": "synapse/math"}, {**RECORD, **several, "choose": "likelihood"}):
-        trace.add(record)
-    trace.close()
+        texts.add(record)
+    texts.close()
     hashes = TraceFile(tmp_path / "trace.jsonl", text=False)
     hashes.add({**RECORD, **several, "choose": "synthesis", "specialist": None, "finish": "client left"})
     hashes.close()
@@ -166,10 +167,14 @@ def test_help_screens(name: str) -> None:
     check_screen(f"help-trace-{name}", run("trace", name, "--help"))
 
 
-def test_show(file: Path) -> None:
+def test_show(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_screen("trace-show", run("trace", "show", str(file)))
     assert len(json.loads(run("trace", "show", str(file), "--json", "--last", "2").stdout)) == 2
     assert "\x1b" not in run("trace", "show", str(file)).stdout
+    monkeypatch.setattr(trace, "_width", lambda: 80)
+    narrow = run("trace", "show", str(file)).stdout.splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in narrow)
+    assert narrow[1].split()[-6:] == ["math", "chosen", "0.90", "stop,", "0.25", "s"]
 
 
 def test_replay(file: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from synapse_engine import _engine
 from synapse_engine.cli.output import human_size
 from synapse_engine.cli.runs import running
+from synapse_engine.specialists import Library
 from synapse_engine.store import Store
 from synapse_engine.store.paths import home
 
@@ -42,6 +43,7 @@ def all_checks(*, network: bool) -> list[Check]:
         _memory(native),
         _disk(),
         _models(),
+        _specialists(),
         _servers(),
     ]
     return [*checks, _hub()] if network else checks
@@ -115,6 +117,17 @@ def _models() -> Check:
     if damaged:
         return Check("models", "warn", f"{found}; damaged: {', '.join(damaged)}", "remove those folders and pull again")
     return Check("models", "ok", found)
+
+
+def _specialists() -> Check:
+    library = Library()
+    own = sum(specialist.source is not None for specialist in library.all())
+    found = f"{len(library.all())}, {own} of your own in {library.folder}"
+    broken = library.problems()
+    if not broken:
+        return Check("specialists", "ok", found)
+    names = ", ".join(problem.file.name for problem in broken)
+    return Check("specialists", "warn", f"{found}; not usable: {names}", "synapse specialist list says why")
 
 
 def _servers() -> Check:

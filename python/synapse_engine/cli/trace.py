@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LETTERS, _LEAST_LETTERS = 80, 16
+# Narrower terminals have no room for the likeliest two.
+_WIDE = 100
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _LAST = click.option("--last", type=Number(int, 1), metavar="N", help="Only the last N decisions.")
 
@@ -39,7 +41,8 @@ def show(file: Path, last: int | None, as_json: bool) -> None:
     if as_json:
         print_json(records)
         return
-    rows = [[moment(it["time"]), words(it), who(it), why(it["decision"]), ending(it)] for it in records]
+    wide = _width() >= _WIDE
+    rows = [[moment(it["time"]), words(it), who(it), why(it["decision"], wide=wide), ending(it)] for it in records]
     _print(["TIME", "REQUEST", "ANSWERED BY", "WHY", "END"], rows)
 
 
@@ -129,12 +132,15 @@ def who(record: dict[str, Any]) -> str:
     return f"{name_of(record.get('specialist'))} (of {len(candidates)})"
 
 
-def why(decision: dict[str, Any]) -> str:
-    """The reason, and the likeliest specialists."""
-    found = sorted(decision.get("probabilities", {}).items(), key=lambda pair: -pair[1])
-    chances = ", ".join(f"{name} {chance:.2f}" for name, chance in found[:2])
-    reason = str(decision.get("reason", ""))
-    return f"{reason}: {chances}" if chances else reason
+def why(decision: dict[str, Any], *, wide: bool = True) -> str:
+    """The reason, and the likeliest specialists; where there is little room, only the chance of the one chosen."""
+    reason, chances = str(decision.get("reason", "")), decision.get("probabilities", {})
+    if not wide:
+        chance = chances.get(decision.get("specialist"))
+        return reason if chance is None else f"{reason} {chance:.2f}"
+    found = sorted(chances.items(), key=lambda pair: -pair[1])
+    likeliest = ", ".join(f"{name} {chance:.2f}" for name, chance in found[:2])
+    return f"{reason}: {likeliest}" if likeliest else reason
 
 
 def ending(record: dict[str, Any]) -> str:
@@ -152,13 +158,20 @@ def moment(time: str) -> str:
         return time[:14]
 
 
+def _width() -> int:
+    """Letters in a line of the terminal."""
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """One line for each row; what is too long for the terminal ends in an ellipsis."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(width=_width())
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=14 if heading == "TIME" else None)

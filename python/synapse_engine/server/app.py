@@ -74,6 +74,7 @@ async def shut_down(state: State) -> None:
         model.hub.stop()
     for model in state.registry.models.values():
         await asyncio.to_thread(model.hub.join)
+    state.trace.close()
     for pool in (state.workers, state.loaders):
         pool.shutdown(wait=False, cancel_futures=True)
 

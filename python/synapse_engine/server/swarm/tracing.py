@@ -56,6 +56,11 @@ class Trace:
                 async for part in frames:
                     yield part
 
+    def close(self) -> None:
+        """No more comes."""
+        if self._file is not None:
+            self._file.close()
+
     def _note(self, report: Report | None, failure: str | None = None) -> None:
         if self._file is not None and report is not None:
             self._file.add(record(report, failure or report.finish or "failed"))
