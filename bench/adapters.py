@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PEERS = ["synapse", "llama.cpp"]
 STREAMS, PROMPT, PASSES = 8, 32, 32
 CONTEXT = 256
+# In each round; whoever reads everything again at each of them gets fewer.
+RETURNS = {"synapse": 12, "llama.cpp": 2}
 LARGE = 50_000_000
 LARGE_TYPES = ["float16", "float32"]
 # Two ordinary tokens, which no prompt here has side by side.
@@ -104,7 +106,7 @@ def steps(peer: str, first: Callable[..., None], one: str, other: str) -> None:
         first("aLoRA, marker and 1 token more", ACTIVATED, *marked)
     first("first time with an adapter", one)
     first("first time with another", other)
-    for _ in range(3):
+    for _ in range(RETURNS[peer]):
         first("the same adapter again", other)
         first("back to the other adapter", one)
         first("the same adapter again", one)

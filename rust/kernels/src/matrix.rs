@@ -51,9 +51,13 @@ impl Matrix {
             values
         };
         Self::pack(format, rows, cols, |first, tile| match format {
-            Format::F32 => pack_floats(first, rows, tile, values, |v: f32| v.to_le_bytes()),
-            Format::F16 => pack_floats(first, rows, tile, values, |v| f16::from_f32(v).to_le_bytes()),
-            Format::BF16 => pack_floats(first, rows, tile, values, |v| bf16::from_f32(v).to_le_bytes()),
+            Format::F32 => pack_floats(first, rows, tile, |i| values(i).into_iter().map(f32::to_le_bytes)),
+            Format::F16 => {
+                pack_floats(first, rows, tile, |i| values(i).into_iter().map(|v| f16::from_f32(v).to_le_bytes()))
+            }
+            Format::BF16 => {
+                pack_floats(first, rows, tile, |i| values(i).into_iter().map(|v| bf16::from_f32(v).to_le_bytes()))
+            }
             Format::Q8 => pack_groups(format, first, rows, cols, tile, |i| each_group(&values(i), quantize::q8)),
             Format::Q6 => pack_groups(format, first, rows, cols, tile, |i| quantize::q6_row(&values(i))),
             Format::Q4 => pack_groups(format, first, rows, cols, tile, |i| quantize::q4_row(&values(i))),
@@ -73,8 +77,9 @@ impl Matrix {
             bytes
         };
         if format.is_float() {
-            return Self::pack_f32(format, rows, cols, |index, values| {
-                crate::dequantize(dtype, checked(index), values)
+            return Self::pack(format, rows, cols, |first, tile| match dtype {
+                DType::F32 => pack_floats::<4, _>(first, rows, tile, |i| checked(i).as_chunks().0.iter().copied()),
+                _ => pack_floats::<2, _>(first, rows, tile, |i| checked(i).as_chunks().0.iter().copied()),
             });
         }
         let groups = |index: usize| {
@@ -174,16 +179,15 @@ fn each_group(values: &[f32], quantize: impl Fn(&[f32; GROUP_VALUES]) -> Group) 
 }
 
 /// Column-major tile: sixteen rows' values of column 0, of column 1, ...
-fn pack_floats<const N: usize>(
+fn pack_floats<const N: usize, R: IntoIterator<Item = [u8; N]>>(
     first: usize,
     rows: usize,
     tile: &mut [u8],
-    values: impl Fn(usize) -> Vec<f32>,
-    bytes: impl Fn(f32) -> [u8; N],
+    row: impl Fn(usize) -> R,
 ) {
     for lane in 0..LANES.min(rows - first) {
-        for (column, value) in values(first + lane).into_iter().enumerate() {
-            tile[(column * LANES + lane) * N..][..N].copy_from_slice(&bytes(value));
+        for (column, bytes) in row(first + lane).into_iter().enumerate() {
+            tile[(column * LANES + lane) * N..][..N].copy_from_slice(&bytes);
         }
     }
 }

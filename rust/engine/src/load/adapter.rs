@@ -56,7 +56,10 @@ fn check(Site { name, shape: (out, input) }: &Site, part: &adapters::LowRank) ->
 fn pack(part: &adapters::LowRank) -> LowRank {
     let matrix = |matrix: &AdapterMatrix| {
         let (rows, cols) = matrix.shape();
-        Matrix::pack_f32(Format::keeping(matrix.dtype()), rows, cols, |row, out| matrix.row(row, out))
+        match matrix.dtype().block_values() {
+            1 => Matrix::pack_blocks(matrix.dtype(), rows, cols, |row| matrix.row_bytes(row)),
+            _ => Matrix::pack_f32(Format::F32, rows, cols, |row, out| matrix.row(row, out)),
+        }
     };
     LowRank { down: matrix(&part.a), up: matrix(&part.b), scale: part.scale }
 }

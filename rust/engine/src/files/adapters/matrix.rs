@@ -3,7 +3,7 @@ use synapse_kernels::{DType, dequantize};
 
 use crate::files::{TensorView, gguf::interleaved};
 
-/// A matrix of checked shape whose rows come as f32, in Hugging Face's order.
+/// A matrix of checked shape whose rows come in Hugging Face's order.
 #[derive(Debug, Clone, Copy)]
 pub struct AdapterMatrix<'a> {
     view: TensorView<'a>,
@@ -25,22 +25,27 @@ impl<'a> AdapterMatrix<'a> {
         (self.rows, self.columns)
     }
 
-    /// The smallest of F32, F16 and BF16 that holds every number exactly.
+    /// Number format in the file.
     pub fn dtype(&self) -> DType {
-        match self.view.dtype {
-            float @ (DType::F16 | DType::BF16) => float,
-            _ => DType::F32,
-        }
+        self.view.dtype
     }
 
-    /// Writes row `index`.
+    /// Row `index` as it lies in the file.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_bytes(&self, index: usize) -> &'a [u8] {
+        let place = self.head_dim.map_or(index, |head_dim| interleaved(index, head_dim));
+        let bytes = self.view.data.len() / self.rows;
+        &self.view.data[place * bytes..][..bytes]
+    }
+
+    /// Writes row `index` as f32.
     ///
     /// # Panics
     /// If there is no such row, or `out` does not hold one row.
     pub fn row(&self, index: usize, out: &mut [f32]) {
-        let place = self.head_dim.map_or(index, |head_dim| interleaved(index, head_dim));
-        let bytes = self.view.data.len() / self.rows;
-        dequantize(self.view.dtype, &self.view.data[place * bytes..][..bytes], out);
+        dequantize(self.view.dtype, self.row_bytes(index), out);
     }
 
     /// Whether no number is infinite or undefined.

@@ -74,7 +74,7 @@ fn without_alpha_there_is_no_factor() {
 }
 
 #[test]
-fn quantized_matrices_are_values_of_f32() {
+fn quantized_matrices_are_read_as_f32() {
     let source = lied(|w| {
         w.tensors.clear();
         w.add("blk.0.attn_output.weight.lora_a", &[32, 2], DType::Q8_0);
@@ -82,7 +82,7 @@ fn quantized_matrices_are_values_of_f32() {
     })
     .unwrap();
     let (module, part) = source.parts().next().unwrap();
-    assert_eq!((module, part.a.dtype(), part.b.dtype()), ("model.layers.0.self_attn.o_proj", DType::F32, DType::BF16));
+    assert_eq!((module, part.a.dtype(), part.b.dtype()), ("model.layers.0.self_attn.o_proj", DType::Q8_0, DType::BF16));
     // A Q8_0 block of 0x3c: the f16 0x3c3c (1.05859375) times 60.
     assert_eq!(rows(&source, module, false), vec![vec![1.058_593_8 * 60.0; 32]; 2]);
     let infinite = lied(|w| {
