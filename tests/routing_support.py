@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from synapse_engine._engine import HebbianBias
 from synapse_engine.routing import Router
+from synapse_engine.routing.place import JUDGED
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.specialists import Library, built_in
 
@@ -64,4 +65,4 @@ def fake_desk(folder: Path, hebbian: Any = None) -> Desk:
 
 
 def empty_bias() -> HebbianBias:
-    return HebbianBias("fake", SIZE)
+    return HebbianBias("fake", SIZE + JUDGED)

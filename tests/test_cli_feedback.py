@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from routing_support import SIZE, FakeCoordinator, fake_desk
+from routing_support import FakeCoordinator, empty_bias, fake_desk
 from server_fake import FakeEngine, FakeQueue
 from server_support import MODEL, post, running
-from synapse_engine._engine import HebbianBias
 from synapse_engine.cli import feedback_server
 from synapse_engine.cli.runs import Run
 from synapse_engine.routing import KeptBias
@@ -98,7 +97,7 @@ def test_a_damaged_file_is_said_and_set_aside(home: Path) -> None:
 
 def test_a_response_of_a_running_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
-    kept = KeptBias(home / "feedback.json", HebbianBias("fake", SIZE))
+    kept = KeptBias(home / "feedback.json", empty_bias())
     with running({MODEL: engine}, FakeQueue, desk=fake_desk(home, kept), drain_seconds=0.02, api_key="secret") as url:
         host, port = url.removeprefix("http://").split(":")
         served = Run(1, "", host, int(port), MODEL, "2026-01-01T00:00:00+00:00", auth=True)

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from routing_support import SIZE, fake_desk
+from routing_support import empty_bias, fake_desk
 from server_fake import FakeEngine, FakeQueue
 from server_support import HTTP, MODEL, post, running
-from synapse_engine._engine import HebbianBias
 from synapse_engine.routing import KeptBias, RoutingError
 from synapse_engine.server.swarm.desk import Desk
 from synapse_engine.specialists import Library
@@ -18,7 +17,7 @@ SQL = "List the ten customers with the highest total orders"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    kept = KeptBias(folder / "feedback.json", HebbianBias("fake", SIZE))
+    kept = KeptBias(folder / "feedback.json", empty_bias())
     engine = FakeEngine()
     with running({MODEL: engine}, FakeQueue, desk=fake_desk(folder, kept), drain_seconds=0.02) as url:
         yield url, kept

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from synapse_engine.routing.place import place_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -34,12 +36,15 @@ class Scores:
     seconds: float = 0.0
     label: str = ""
     """The request in a few words."""
+    place: Sequence[float] = field(default=(), repr=False)
+    """Where feedback on it counts, see ``place.py``."""
 
     @classmethod
     def read(cls, found: Mapping[str, Any], label: str) -> Scores:
         """From what ``Coordinator.score`` returns."""
         logits = {**found["logits"], NONE: found["none_logit"]}
-        return cls(found["embedding"], logits, found["seconds"], label)
+        place = place_of(found["embedding"], softmax(logits))
+        return cls(found["embedding"], logits, found["seconds"], label, place)
 
 
 @dataclass(frozen=True)

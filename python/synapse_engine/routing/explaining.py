@@ -52,7 +52,7 @@ def explain(decision: Decision, specialists: Sequence[Specialist], examples: Exa
         "none": round(without.none, 4),
     }
     told["nearest_examples"] = examples.nearest(scores.embedding, specialists)
-    told["regions"] = [_region(region) for region in hebbian.active(scores.embedding)]
+    told["regions"] = [_region(region) for region in hebbian.active(scores.place)]
     told["changes"] = [
         {"specialist": None if name == NONE else name, **_change(decision, scores, name, hebbian)}
         for name in _alternatives(decision)
@@ -91,11 +91,11 @@ def _feedbacks(decision: Decision, scores: Scores, name: str, hebbian: Bias) -> 
     """How many corrections it takes, tried out on a copy; None if they do not suffice."""
     trial = hebbian.copy()
     for count in range(1, MOST_FEEDBACKS + 1):
-        bias = trial.bias(scores.embedding, list(scores.logits))
+        bias = trial.bias(scores.place, list(scores.logits))
         chosen = decide(scores, bias, decision.threshold).specialist or NONE
         if chosen == name:
             return count - 1
-        trial.learn(scores.embedding, {name: 1.0, chosen: -1.0})
+        trial.learn(scores.place, {name: 1.0, chosen: -1.0})
     return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapse_engine import _engine, models
+from synapse_engine.routing import place
 from synapse_engine.routing.errors import RoutingError
 from synapse_engine.routing.kept import KeptBias
 from synapse_engine.routing.router import Router
@@ -54,10 +55,11 @@ def open_coordinator(folder: Path = FOLDER) -> Coordinator:
 def feedback_of(coordinator: Coordinator, tell: Callable[[str], None]) -> KeptBias:
     """What was learnt of requests as this coordinator sees them."""
     info = coordinator.info()
-    return KeptBias(home().feedback, _engine.HebbianBias(space_of(Path(info["path"])), info["embedding"]), tell)
+    empty = _engine.HebbianBias(space_of(Path(info["path"])), info["embedding"] + place.JUDGED)
+    return KeptBias(home().feedback, empty, tell)
 
 
 def space_of(folder: Path) -> str:
-    """Names the space of a coordinator's embeddings: another model, another space."""
+    """Names the space that feedback lies in: another coordinator, another space."""
     digests = [sha256_of(folder / name) for name in _EMBEDDING_FILES]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    return f"{hashlib.sha256(''.join(digests).encode()).hexdigest()[:16]}-{place.VERSION}"

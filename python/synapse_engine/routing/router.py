@@ -98,7 +98,7 @@ class Router:
         rewards = {name: float(reward)}
         if reward > 0 and chosen != name:
             rewards[chosen] = -float(reward)
-        learned = self.hebbian.learn(decision.scores.embedding, rewards, label=decision.scores.label)
+        learned = self.hebbian.learn(decision.scores.place, rewards, label=decision.scores.label)
         return Reaction(before, self._decide(decision.scores), rewards, learned)
 
     def remember(self, response_id: str, decision: Decision) -> None:
@@ -131,7 +131,7 @@ class Router:
             return Scores.read(self._coordinator.score(turns), label_of(turns))
 
     def _decide(self, scores: Scores) -> Decision:
-        bias = self.hebbian.bias(scores.embedding, list(scores.logits))
+        bias = self.hebbian.bias(scores.place, list(scores.logits))
         return replace(decide(scores, bias, self._threshold), explainer=self.explain)
 
     def _installed(self, specialist: str | None) -> str:

@@ -25,7 +25,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { bound: 4.0, rate: 2.0, forgetting: 0.02, half_life_days: 60.0, near: 0.75, far: 0.45, most_regions: 256 }
+        Self { bound: 4.0, rate: 2.0, forgetting: 0.02, half_life_days: 60.0, near: 0.95, far: 0.7, most_regions: 256 }
     }
 }
 

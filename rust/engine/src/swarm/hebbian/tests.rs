@@ -7,8 +7,13 @@ const SIZE: usize = 6;
 const NAMES: [&str; 4] = ["math", "code", "sql", "none"];
 const DAY: u64 = 86_400;
 
+/// Wide regions, so that few of them meet often.
+fn settings() -> Settings {
+    Settings { near: 0.75, far: 0.45, ..Settings::default() }
+}
+
 fn empty() -> HebbianBias {
-    HebbianBias::new("test-1", SIZE, Settings::default()).unwrap()
+    HebbianBias::new("test-1", SIZE, settings()).unwrap()
 }
 
 fn feedback<'a>(embedding: &'a [f32], rewards: &'a [(&'a str, f32)]) -> Feedback<'a> {
@@ -52,7 +57,7 @@ proptest! {
 
     #[test]
     fn no_history_passes_the_bound_or_the_number_of_regions(events in history(60), place in direction(), most in 1usize..5) {
-        let settings = Settings { most_regions: most, ..Settings::default() };
+        let settings = Settings { most_regions: most, ..settings() };
         let mut bias = HebbianBias::new("test-1", SIZE, settings).unwrap();
         lived(&mut bias, &events);
         prop_assert!(bias.len() <= most);
@@ -104,7 +109,7 @@ proptest! {
         // Two halves of the space that no cosine connects.
         let first = |vector: &[f32]| [vector, &[0.0; SIZE]].concat();
         let second = |vector: &[f32]| [&[0.0; SIZE], vector].concat();
-        let mut bias = HebbianBias::new("test-1", 2 * SIZE, Settings::default()).unwrap();
+        let mut bias = HebbianBias::new("test-1", 2 * SIZE, settings()).unwrap();
         let moved = |events: &[Event], half: &dyn Fn(&[f32]) -> Vec<f32>| -> Vec<Event> {
             events.iter().map(|(embedding, name, reward, now)| (half(embedding), *name, *reward, *now)).collect()
         };
@@ -185,7 +190,7 @@ fn the_effect_ends_at_far_and_is_whole_from_near_on() {
         let request = [cosine, (1.0 - cosine * cosine).sqrt(), 0.0, 0.0, 0.0, 0.0];
         bias.bias(&request, &["math"], 1000 * DAY).unwrap()[0]
     };
-    let settings = Settings::default();
+    let settings = settings();
     assert_eq!((at(settings.far), at(0.0), at(-1.0)), (0.0, 0.0, 0.0));
     assert!((at(settings.near + 1e-4) - 2.0).abs() < 1e-5);
     assert!((at((settings.near + settings.far) / 2.0) - 1.0).abs() < 1e-3);
@@ -204,7 +209,7 @@ fn neighbours_merge_and_the_weakest_makes_room() {
     let feedbacks: u32 = bias.describe(1000 * DAY)[0].feedbacks;
     assert!(feedbacks >= 3);
 
-    let settings = Settings { most_regions: 2, ..Settings::default() };
+    let settings = Settings { most_regions: 2, ..settings() };
     let mut full = HebbianBias::new("test-1", SIZE, settings).unwrap();
     let axis = |index: usize| std::array::from_fn::<f32, SIZE, _>(|place| f32::from(u8::from(place == index)));
     for (index, reward) in [(0, 1.0), (1, 0.2), (2, 1.0)] {
@@ -263,16 +268,16 @@ fn hostile_files_are_refused_by_name() {
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let wrong = [
-        Settings { bound: f32::NAN, ..Settings::default() },
-        Settings { rate: 5.0, ..Settings::default() },
-        Settings { far: 0.8, ..Settings::default() },
-        Settings { half_life_days: 0.0, ..Settings::default() },
-        Settings { most_regions: 0, ..Settings::default() },
+        Settings { bound: f32::NAN, ..settings() },
+        Settings { rate: 5.0, ..settings() },
+        Settings { far: 0.8, ..settings() },
+        Settings { half_life_days: 0.0, ..settings() },
+        Settings { most_regions: 0, ..settings() },
     ];
     for settings in wrong {
         assert!(matches!(HebbianBias::new("", 4, settings), Err(Error::Request { .. })), "{settings:?}");
     }
-    assert!(HebbianBias::new("", 0, Settings::default()).is_err());
+    assert!(HebbianBias::new("", 0, settings()).is_err());
     let long = "x".repeat(LONGEST_NAME + 1);
     assert!(empty().learn(&feedback(&[1.0; SIZE], &[(&long, 1.0)])).is_err());
     assert!(empty().learn(&feedback(&[0.0; SIZE], &[("math", 1.0)])).is_err());

@@ -1,0 +1,192 @@
+"""How soon feedback is followed, and what it costs others: ``python -m bench.feedback [--users N] [--out FILE]``.
+
+Simulated users want the requests of one kind answered by another specialist than the router would choose, and say so again and again.
+Their requests are half of those of that kind in ``bench/data/routing.jsonl``; the other half tells whether they are
+followed, and all requests of other kinds whether anything else moved. Coordinator, specialists and rule are the
+shipped ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.routing import HELD_OUT
+from synapse_engine._engine import HebbianBias
+from synapse_engine.routing import NONE, Decision, Router, decide
+from synapse_engine.routing.decision import Scores
+from synapse_engine.routing.opening import FOLDER, open_coordinator
+from synapse_engine.specialists import built_in
+from synapse_engine.train.routing.requests import read_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from synapse_engine.routing import Coordinator
+    from synapse_engine.train.routing.requests import Request
+
+CHECKPOINTS = (0, 1, 2, 5, 10, 20)
+TOPIC = 24
+"""Requests of a narrow kind: one and those most like it, whatever their label."""
+
+
+@dataclass(frozen=True)
+class World:
+    """All held-out requests as the coordinator sees them."""
+
+    coordinator: Coordinator
+    scores: list[Scores]
+    labels: list[str]
+    threshold: float
+
+    def decide(self, request: int, hebbian: HebbianBias) -> Decision:
+        """Who would answer."""
+        scores = self.scores[request]
+        return decide(scores, hebbian.bias(scores.place, list(scores.logits)), self.threshold)
+
+    def choice(self, request: int, hebbian: HebbianBias) -> str:
+        """His name."""
+        return self.decide(request, hebbian).specialist or NONE
+
+
+@dataclass(frozen=True)
+class User:
+    """Someone who wants ``kind`` answered by ``wanted``."""
+
+    kind: tuple[int, ...]
+    """Requests, in random order: the first half are the user's own."""
+    wanted: str
+    corrects: bool = True
+    """Names the right specialist; else only says up or down."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """After so many feedbacks of one user."""
+
+    feedbacks: int
+    followed: float
+    """Share of the unseen half of the kind that the wanted specialist gets."""
+    moved: float
+    """Share of all other requests that now go to somebody else than without feedback."""
+    accuracy: float
+    """Share of all other requests that go where their label says."""
+
+
+def live(world: World, user: User, seed: int) -> list[Reached]:
+    """The user's 20 feedbacks."""
+    hebbian = HebbianBias("bench", len(world.scores[0].place))
+    router = Router(world.coordinator, built_in(), hebbian)
+    half = len(user.kind) // 2
+    own, unseen = user.kind[:half], user.kind[half:]
+    others = [request for request in range(len(world.scores)) if request not in user.kind]
+    before = [world.choice(request, hebbian) for request in others]
+    draws = random.Random(seed)
+    reached = []
+    for count in range(CHECKPOINTS[-1] + 1):
+        if count in CHECKPOINTS:
+            now = [world.choice(request, hebbian) for request in others]
+            followed = np.mean([world.choice(request, hebbian) == user.wanted for request in unseen])
+            moved = np.mean([one != other for one, other in zip(before, now, strict=True)])
+            right = np.mean([one == world.labels[request] for one, request in zip(now, others, strict=True)])
+            reached.append(Reached(count, float(followed), float(moved), float(right)))
+        react(world, router, user, draws.choice(own))
+    return reached
+
+
+def react(world: World, router: Router, user: User, request: int) -> None:
+    """One feedback."""
+    decision = world.decide(request, router.hebbian)
+    chosen = decision.specialist or NONE
+    if user.corrects or chosen == user.wanted:
+        router.react(decision, user.wanted, 1)
+    else:
+        router.react(decision, chosen, -1)
+
+
+def users_of_labels(world: World, draws: random.Random, *, corrects: bool) -> list[User]:
+    """One for each specialist, who wants its requests answered by another one."""
+    names = [specialist.name for specialist in built_in()]
+    users = []
+    for label in names:
+        kind = [request for request, found in enumerate(world.labels) if found == label]
+        draws.shuffle(kind)
+        users.append(User(tuple(kind), draws.choice([name for name in names if name != label]), corrects))
+    return users
+
+
+def users_of_topics(world: World, draws: random.Random, count: int) -> list[User]:
+    """Each cares for a narrow kind of requests, which may be parts of several specialists' work."""
+    vectors = np.array([scores.embedding for scores in world.scores])
+    names = [specialist.name for specialist in built_in()]
+    users = []
+    for _ in range(count):
+        nearest = np.argsort(-vectors @ vectors[draws.randrange(len(vectors))])[:TOPIC].tolist()
+        taken = {world.labels[request] for request in nearest}
+        draws.shuffle(nearest)
+        users.append(User(tuple(nearest), draws.choice([name for name in names if name not in taken] or names)))
+    return users
+
+
+def open_world(folder: Path, requests: Sequence[Request]) -> World:
+    """Scores every request once."""
+    coordinator = open_coordinator(folder)
+    shown = [{"name": it.name, "description": it.description, "examples": list(it.examples)} for it in built_in()]
+    coordinator.set_specialists(shown)
+    roles = ("user", "assistant")
+    turns = [[(roles[at % 2], turn) for at, turn in enumerate(request.turns)] for request in requests]
+    scores = [Scores.read(coordinator.score(conversation), "") for conversation in turns]
+    return World(coordinator, scores, [request.label for request in requests], coordinator.info()["threshold"])
+
+
+def summary(name: str, lives: Sequence[Sequence[Reached]]) -> str:
+    """A table: means over users, and the worst tenth for what is followed."""
+    lines = [f"{name} ({len(lives)} users)", "feedbacks  followed  worst tenth  others moved  others right"]
+    for row in zip(*lives, strict=True):
+        mean: Callable[[str], float] = lambda field, row=row: float(np.mean([getattr(it, field) for it in row]))  # noqa: E731
+        worst = float(np.quantile([it.followed for it in row], 0.1))
+        lines.append(
+            f"{row[0].feedbacks:9}  {mean('followed'):8.1%}  {worst:11.1%}  {mean('moved'):12.2%}  {mean('accuracy'):12.1%}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.feedback", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=5, help="times 7 users of each kind (%(default)s)")
+    parser.add_argument("--coordinator", type=Path, default=FOLDER, help="the one that comes along")
+    parser.add_argument("--out", type=Path, help="all figures as JSON")
+    arguments = parser.parse_args()
+    world = open_world(arguments.coordinator, list(read_requests(HELD_OUT)))
+    found = {}
+    for name, users in kinds(world, arguments.seeds).items():
+        found[name] = [live(world, user, seed) for seed, user in enumerate(users)]
+        print(summary(name, found[name]), end="\n\n")
+    if arguments.out:
+        told = {name: [[asdict(it) for it in life] for life in lives] for name, lives in found.items()}
+        arguments.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def kinds(world: World, seeds: int) -> dict[str, list[User]]:
+    """All users, by what they care for and how they say it."""
+    draws = random.Random(1)
+    return {
+        "a specialist's requests, corrected": [
+            user for _ in range(seeds) for user in users_of_labels(world, draws, corrects=True)
+        ],
+        "a specialist's requests, up or down": [
+            user for _ in range(seeds) for user in users_of_labels(world, draws, corrects=False)
+        ],
+        "a narrow topic, corrected": users_of_topics(world, draws, 7 * seeds),
+    }
+
+
+if __name__ == "__main__":
+    main()
