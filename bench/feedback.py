@@ -1,9 +1,9 @@
-"""How soon feedback is followed, and what it costs others: ``python -m bench.feedback [--users N] [--out FILE]``.
+"""How soon feedback is followed, and what it costs others: ``python -m bench.feedback [--seeds N] [--out FILE]``.
 
-Simulated users want the requests of one kind answered by another specialist than the router would choose, and say so again and again.
-Their requests are half of those of that kind in ``bench/data/routing.jsonl``; the other half tells whether they are
-followed, and all requests of other kinds whether anything else moved. Coordinator, specialists and rule are the
-shipped ones.
+Simulated users want the requests of one kind answered by another specialist than the router would choose, and say so
+again and again. Their requests are half of those of that kind in ``bench/data/routing.jsonl``; the other half tells
+whether they are followed, and the requests of other kinds whether anything else was spoiled. Coordinator, specialists
+and rule are the shipped ones.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from synapse_engine.specialists import built_in
 from synapse_engine.train.routing.requests import read_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from synapse_engine.routing import Coordinator
     from synapse_engine.train.routing.requests import Request
 
 CHECKPOINTS = (0, 1, 2, 5, 10, 20)
 TOPIC = 24
-"""Requests of a narrow kind: one and those most like it, whatever their label."""
+"""Requests of a narrow kind: one and those most like it, whatever their label. As many come next that are neither of
+this kind nor clearly of another."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class User:
     kind: tuple[int, ...]
     """Requests, in random order: the first half are the user's own."""
     wanted: str
+    between: tuple[int, ...] = ()
+    """Requests that would be right either way."""
     corrects: bool = True
     """Names the right specialist; else only says up or down."""
 
@@ -73,10 +76,10 @@ class Reached:
     feedbacks: int
     followed: float
     """Share of the unseen half of the kind that the wanted specialist gets."""
-    moved: float
-    """Share of all other requests that now go to somebody else than without feedback."""
+    spoiled: float
+    """Share of the other requests that went where their label says before any feedback, and do no more."""
     accuracy: float
-    """Share of all other requests that go where their label says."""
+    """Share of the other requests that go where their label says."""
 
 
 def live(world: World, user: User, seed: int) -> list[Reached]:
@@ -85,17 +88,16 @@ def live(world: World, user: User, seed: int) -> list[Reached]:
     router = Router(world.coordinator, built_in(), hebbian)
     half = len(user.kind) // 2
     own, unseen = user.kind[:half], user.kind[half:]
-    others = [request for request in range(len(world.scores)) if request not in user.kind]
-    before = [world.choice(request, hebbian) for request in others]
+    others = sorted(set(range(len(world.scores))).difference(user.kind, user.between))
+    right_before = [world.choice(request, hebbian) == world.labels[request] for request in others]
     draws = random.Random(seed)
     reached = []
     for count in range(CHECKPOINTS[-1] + 1):
         if count in CHECKPOINTS:
-            now = [world.choice(request, hebbian) for request in others]
+            right = [world.choice(request, hebbian) == world.labels[request] for request in others]
             followed = np.mean([world.choice(request, hebbian) == user.wanted for request in unseen])
-            moved = np.mean([one != other for one, other in zip(before, now, strict=True)])
-            right = np.mean([one == world.labels[request] for one, request in zip(now, others, strict=True)])
-            reached.append(Reached(count, float(followed), float(moved), float(right)))
+            spoiled = np.mean([was and not now for was, now in zip(right_before, right, strict=True)])
+            reached.append(Reached(count, float(followed), float(spoiled), float(np.mean(right))))
         react(world, router, user, draws.choice(own))
     return reached
 
@@ -117,7 +119,7 @@ def users_of_labels(world: World, draws: random.Random, *, corrects: bool) -> li
     for label in names:
         kind = [request for request, found in enumerate(world.labels) if found == label]
         draws.shuffle(kind)
-        users.append(User(tuple(kind), draws.choice([name for name in names if name != label]), corrects))
+        users.append(User(tuple(kind), draws.choice([name for name in names if name != label]), corrects=corrects))
     return users
 
 
@@ -127,10 +129,12 @@ def users_of_topics(world: World, draws: random.Random, count: int) -> list[User
     names = [specialist.name for specialist in built_in()]
     users = []
     for _ in range(count):
-        nearest = np.argsort(-vectors @ vectors[draws.randrange(len(vectors))])[:TOPIC].tolist()
-        taken = {world.labels[request] for request in nearest}
-        draws.shuffle(nearest)
-        users.append(User(tuple(nearest), draws.choice([name for name in names if name not in taken] or names)))
+        nearest = np.argsort(-vectors @ vectors[draws.randrange(len(vectors))]).tolist()
+        kind, between = nearest[:TOPIC], nearest[TOPIC : 2 * TOPIC]
+        taken = {world.labels[request] for request in kind}
+        draws.shuffle(kind)
+        wanted = draws.choice([name for name in names if name not in taken] or names)
+        users.append(User(tuple(kind), wanted, tuple(between)))
     return users
 
 
@@ -146,13 +150,16 @@ def open_world(folder: Path, requests: Sequence[Request]) -> World:
 
 
 def summary(name: str, lives: Sequence[Sequence[Reached]]) -> str:
-    """A table: means over users, and the worst tenth for what is followed."""
-    lines = [f"{name} ({len(lives)} users)", "feedbacks  followed  worst tenth  others moved  others right"]
+    """A table: means over users, and the worst tenth of them."""
+    lines = [
+        f"{name} ({len(lives)} users)",
+        "feedbacks  followed  worst tenth  others spoiled  worst tenth  others right",
+    ]
     for row in zip(*lives, strict=True):
-        mean: Callable[[str], float] = lambda field, row=row: float(np.mean([getattr(it, field) for it in row]))  # noqa: E731
-        worst = float(np.quantile([it.followed for it in row], 0.1))
+        followed, spoiled, accuracy = np.array([(it.followed, it.spoiled, it.accuracy) for it in row]).T
         lines.append(
-            f"{row[0].feedbacks:9}  {mean('followed'):8.1%}  {worst:11.1%}  {mean('moved'):12.2%}  {mean('accuracy'):12.1%}"
+            f"{row[0].feedbacks:9}  {followed.mean():8.1%}  {np.quantile(followed, 0.1):11.1%}  {spoiled.mean():14.1%}"
+            f"  {np.quantile(spoiled, 0.9):11.1%}  {accuracy.mean():12.1%}"
         )
     return "\n".join(lines)
 
@@ -160,7 +167,7 @@ def summary(name: str, lives: Sequence[Sequence[Reached]]) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.feedback", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5, help="times 7 users of each kind (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="7 N users of each kind; %(default)s")
     parser.add_argument("--coordinator", type=Path, default=FOLDER, help="the one that comes along")
     parser.add_argument("--out", type=Path, help="all figures as JSON")
     arguments = parser.parse_args()

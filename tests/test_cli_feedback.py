@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from routing_support import FakeCoordinator, empty_bias, fake_desk
 from server_fake import FakeEngine, FakeQueue
 from server_support import MODEL, post, running
 from synapse_engine.cli import feedback_server
+from synapse_engine.cli.app import synapse
 from synapse_engine.cli.runs import Run
 from synapse_engine.routing import KeptBias
 from test_cli import check_screen, run
@@ -67,6 +69,14 @@ def test_an_export_comes_back(tmp_path: Path) -> None:
     assert run("feedback", "export").stdout == written
 
 
+@pytest.mark.parametrize("text", ["\udcb6\udc80 half characters", "\x1b[31m\0", "x" * 100_000, "\u202e\U0001f916"])
+def test_any_text_can_be_routed(text: str) -> None:
+    assert run("route", "--", text).exit_code == 0
+    assert run("feedback", "code", "--last").exit_code == 0
+    assert "\x1b" not in run("feedback", "list").stdout
+    assert CliRunner().invoke(synapse, ["route", "-"], input=b"\xff\xfe\x80").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -110,7 +120,7 @@ def test_a_response_of_a_running_server(home: Path, monkeypatch: pytest.MonkeyPa
         routed = post(url, "/v1/route", {"input": SQL}, headers=headers).json()
         result = run("feedback", "code", "--id", routed["id"])
         assert result.exit_code == 0, result.output
-        assert "code: bias 0.00 to +2.00" in result.stdout
+        assert "code: bias 0.00 to +4.00" in result.stdout
         assert "no running server remembers" in run("feedback", "up", "--id", "x").stderr
     assert "1 region" not in run("feedback", "up", "--id", routed["id"]).stdout
     assert json.loads(run("feedback", "list", "--json").stdout)[0]["label"] == SQL

@@ -9,6 +9,7 @@ from routing_support import FakeCoordinator, empty_bias, fake_router
 from synapse_engine.routing import NONE, Decision, Router, RoutingError, decide, turns_of
 from synapse_engine.routing.decision import Scores
 from synapse_engine.routing.explaining import missing_bias
+from synapse_engine.routing.place import place_of
 from synapse_engine.routing.router import MOST_REMEMBERED
 from synapse_engine.specialists import Specialist, built_in
 
@@ -101,7 +102,7 @@ def test_a_correction_is_followed_and_counts_against_the_wrong_one():
     reaction = router.feedback(SQL, "code", 1)
     assert reaction.rewards == {"code": 1, "sql": -1}
     told = reaction.as_dict()
-    assert told["bias"] == {"code": {"before": 0, "after": 2}, "sql": {"before": 0, "after": -2}}
+    assert told["bias"] == {"code": {"before": 0, "after": 4}, "sql": {"before": 0, "after": -4}}
     assert told["new_region"]
     for _ in range(4):
         router.feedback(SQL, "code", 1)
@@ -153,7 +154,7 @@ def test_what_was_remembered_can_be_judged_later():
 
 def test_an_explanation_comes_true():
     router = fake_router()
-    router.feedback(SQL, "code", 1)
+    router.feedback(SQL, "code", 0.3)
     told = router.route(SQL).explain()
     json.dumps(told, allow_nan=False)
     assert told["specialist"] == "sql"
@@ -175,6 +176,22 @@ def test_explaining_learns_nothing_and_embeds_each_example_once():
     decision.explain()
     assert router._coordinator.embedded == 0
     assert len(router.hebbian) == 0
+
+
+def test_places_are_unit_vectors_that_know_how_requests_are_judged():
+    one, other = [1.0, 0.0], [0.0, 1.0]
+    sure, unsure = {"a": 0.9, NONE: 0.1}, {"b": 0.9, NONE: 0.1}
+
+    def cosine(*pairs):
+        (first, second) = (place_of(embedding, judged) for embedding, judged in pairs)
+        assert math.hypot(*first) == pytest.approx(1)
+        return math.fsum(a * b for a, b in zip(first, second, strict=True))
+
+    assert cosine((one, sure), (one, sure)) == pytest.approx(1)
+    assert cosine((one, sure), (other, sure)) == pytest.approx(0.5)
+    assert cosine((one, sure), (one, unsure)) == pytest.approx(0.55, abs=0.08)
+    assert cosine((one, sure), (other, unsure)) == pytest.approx(0.05, abs=0.08)
+    assert all(math.isfinite(value) for value in place_of([0.0, 0.0], {}))
 
 
 def test_specialists_come_and_go():

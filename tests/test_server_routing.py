@@ -87,7 +87,7 @@ def test_export_and_reset(url, kept):
     assert HTTP.delete(f"{url}/v1/feedback").json()["deleted"] == 2
     assert HTTP.get(f"{url}/v1/feedback").json()["regions"] == []
     kept.import_json(json.dumps(exported))
-    assert route(url)["bias"]["code"] == pytest.approx(2, abs=0.01)
+    assert route(url)["bias"]["code"] == pytest.approx(4, abs=0.01)
 
 
 @pytest.mark.parametrize(

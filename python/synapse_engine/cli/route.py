@@ -45,7 +45,7 @@ def command(text: str, explain: bool, as_json: bool) -> None:
     """
     from synapse_engine.routing import open_router
 
-    text = sys.stdin.read() if text == "-" else text
+    text = sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
     decision = open_router(tell=note).route(text)
     remember(text)
     told = decision.explain() if explain else decision.as_dict()

@@ -42,7 +42,8 @@ def turns_of(messages: str | Sequence[Mapping[str, Any]] | Turns) -> Turns:
     """A text, messages (``role`` and ``content``) or turns, up to the last one of the user: that is the request."""
     turns = [("user", messages)] if isinstance(messages, str) else [_turn(message) for message in messages]
     last = max((place for place, (role, _) in enumerate(turns) if role == "user"), default=len(turns) - 1)
-    turns = turns[: last + 1]
+    # Half of a character, as a terminal may give it, is no text.
+    turns = [(role, text.encode("utf-8", "replace").decode()) for role, text in turns[: last + 1]]
     if not turns or not turns[-1][1].strip():
         raise RoutingError("there is no request in it", "give the text that a specialist should answer", "messages")
     return turns

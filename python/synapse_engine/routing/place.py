@@ -1,4 +1,4 @@
-"""Where a request lies for feedback: what it says and how the coordinator judges it, in one unit vector. Learns nothing.
+"""Where feedback on a request counts: what it says and how the coordinator judges it, as a unit vector. Learns nothing.
 
 Feedback should reach requests that are like one another *and* look alike to the coordinator: a word in common with an
 SQL question is no reason to treat a poem like one.
@@ -16,29 +16,33 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the layout: vectors of another one mean something else."""
-JUDGED = 64
+BLOCKS, WIDTH = 8, 32
+JUDGED = BLOCKS * WIDTH
 """Numbers that tell how a request is judged, after those of its embedding."""
-SHARE = 0.7
-"""Of a cosine: how much the judgement counts."""
 
 
 def place_of(embedding: Sequence[float], probabilities: Mapping[str, float]) -> list[float]:
     """A unit vector of ``len(embedding) + JUDGED`` numbers.
 
-    The cosine of two is 0.3 times that of the embeddings plus 0.7 times about the Bhattacharyya coefficient of the
+    The cosine of two is the mean of that of the embeddings and, nearly, the Bhattacharyya coefficient of the
     probabilities: the sum of sqrt(p q), which is 1 for equal judgements.
     """
     judged = [0.0] * JUDGED
     for name, probability in probabilities.items():
-        root = math.sqrt(probability)
-        judged = [value + root * sign for value, sign in zip(judged, _signs(name), strict=True)]
-    said = math.sqrt(1 - SHARE) / (math.hypot(*embedding) or 1.0)
-    shown = math.sqrt(SHARE) / (math.hypot(*judged) or 1.0)
+        for spot, sign in _spots(name):
+            judged[spot] += sign * math.sqrt(probability)
+    said = math.sqrt(0.5) / (math.hypot(*embedding) or 1.0)
+    shown = math.sqrt(0.5) / (math.hypot(*judged) or 1.0)
     return [value * said for value in embedding] + [value * shown for value in judged]
 
 
 @cache
-def _signs(name: str) -> tuple[float, ...]:
-    """A direction for a name; those of different names are nearly orthogonal. It stays when others come and go."""
-    bits = int.from_bytes(hashlib.sha256(name.encode()).digest()[: JUDGED // 8], "little")
-    return tuple(1.0 if bits >> at & 1 else -1.0 for at in range(JUDGED))
+def _spots(name: str) -> tuple[tuple[int, float], ...]:
+    """A direction for a name: one number, 1 or -1, in each block.
+
+    Those of two names are nearly orthogonal, mostly quite, and stay the same when others come and go.
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    return tuple(
+        (block * WIDTH + byte % WIDTH, 1.0 if byte < 128 else -1.0) for block, byte in enumerate(digest[:BLOCKS])
+    )

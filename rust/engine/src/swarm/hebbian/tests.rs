@@ -7,9 +7,9 @@ const SIZE: usize = 6;
 const NAMES: [&str; 4] = ["math", "code", "sql", "none"];
 const DAY: u64 = 86_400;
 
-/// Wide regions, so that few of them meet often.
+/// Wide regions, so that few of them meet often; numbers that are easy to follow by hand.
 fn settings() -> Settings {
-    Settings { near: 0.75, far: 0.45, ..Settings::default() }
+    Settings { bound: 4.0, rate: 2.0, near: 0.75, far: 0.45, ..Settings::default() }
 }
 
 fn empty() -> HebbianBias {

@@ -60,7 +60,8 @@ fn react(bias: &mut HebbianBias, embedding: &[f32], chosen: &str, right: &str) {
 
 /// The user corrects what is wrong and praises what is right, over requests of the rerouted topics in turn.
 fn taught(world: &World) -> HebbianBias {
-    let mut bias = HebbianBias::new("simulated", SIZE, Settings { near: 0.75, far: 0.45, ..Settings::default() }).unwrap();
+    let mut bias =
+        HebbianBias::new("simulated", SIZE, Settings { near: 0.75, far: 0.45, ..Settings::default() }).unwrap();
     for number in 0..FEEDBACKS {
         let topic = number as usize % REROUTED;
         let embedding = world.request(topic, number);
