@@ -42,7 +42,14 @@ def fake():
 
 
 @pytest.fixture(scope="module")
-def real(engine):
+def real(engine, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        # What this machine's user taught the router must not count.
+        patch.setenv("SYNAPSE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield from real_server(engine)
+
+
+def real_server(engine):
     with running({REAL_MODEL: engine.native}, aliases={"gpt-4o-mini": REAL_MODEL}) as url, client(url) as api:
         yield Server(url, REAL_MODEL, engine.native, api)
 
@@ -103,7 +110,10 @@ def test_a_stream_ends_with_its_usage_if_asked(server):
 def test_max_tokens(server):
     for field in ("max_tokens", "max_completion_tokens"):
         answer = server.api.chat.completions.create(
-            model=server.model, messages=[{"role": "user", "content": "Count to one hundred."}], **{field: 5}
+            model=server.model,
+            messages=[{"role": "user", "content": "Count to one hundred."}],
+            temperature=0,  # now and then a sampled answer is shorter than that
+            **{field: 5},
         )
         assert answer.usage.completion_tokens == 5
         assert answer.choices[0].finish_reason == "length"
@@ -359,6 +369,27 @@ def test_logit_bias_decides(real):
 def test_the_alias(real):
     answer = real.api.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, max_tokens=3)
     assert answer.model == REAL_MODEL
+
+
+@pytest.mark.parametrize(
+    ("text", "specialist"),
+    [
+        ("What is 35% of 480? Show your working.", "math"),
+        ("Write a SQL query that counts the orders of each customer.", "sql"),
+        ("Why does my Python loop raise KeyError: 'name'?", "code"),
+        ("Translate 'good morning, my friend' into Spanish.", "language"),
+    ],
+)
+def test_the_right_specialist_answers(real, text, specialist):
+    fields = {"model": "synapse", "messages": [{"role": "user", "content": text}], "max_tokens": 4}
+    answer = real.api.chat.completions.create(**fields)
+    assert (answer.model, answer.synapse["specialist"]) == (f"synapse/{specialist}", specialist)
+    assert answer.synapse["probabilities"][specialist] == max(answer.synapse["probabilities"].values())
+    *_, last = real.api.chat.completions.create(stream=True, **fields)
+    assert last.synapse["specialist"] == specialist
+    several = real.api.chat.completions.create(extra_body={"synapse": {"mode": "parallel", "k": 4}}, **fields)
+    assert several.synapse["candidates"][0]["specialist"] == specialist
+    assert len(several.synapse["candidates"]) == 4
 
 
 def test_similar_texts_have_similar_vectors(real):

@@ -40,7 +40,7 @@ class TraceFile:
         self._lock = threading.Lock()
         self._failed = False
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             self._end_line()
         except OSError as error:
             raise TraceError(f"{path}: {error.strerror}", "name a file that can be written") from error
@@ -63,9 +63,12 @@ class TraceFile:
 
     def _end_line(self) -> None:
         """A line that a killed process left half must not spoil the next."""
-        size = os.fstat(self._descriptor).st_size
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")
+        if not os.fstat(self._descriptor).st_size:
+            return
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                os.write(self._descriptor, b"\n")
 
 
 def without_text(record: dict[str, Any]) -> dict[str, Any]:
