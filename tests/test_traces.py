@@ -124,7 +124,27 @@ def test_a_line_that_was_cut_off_spoils_no_other(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "1", '{"version": 2}', '{"version": 1, "id": 3}', "[" * 100_000, '{"version": 1, "decision": {}}', "\0"],
+    [
+        "[]",
+        "1",
+        "[" * 100_000,
+        "\0",
+        '{"version": 2}',
+        '{"version": 1, "decision": {}}',
+        *(
+            json.dumps({"version": 1, **RECORD, **change})
+            for change in (
+                {"version": 2},
+                {"id": 3},
+                {"turns": 1},
+                {"turns": [1]},
+                {"turns": [["user", 1]]},
+                {"decision": {"probabilities": {"math": "likely"}}},
+                {"timings": [1]},
+                {"candidates": 3},
+            )
+        ),
+    ],
 )
 def test_lines_that_are_none(tmp_path, line):
     (tmp_path / "trace").write_text(f"{line}\n\n")

@@ -102,14 +102,27 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    sound = isinstance(record, dict) and record.get("version") == VERSION
-    return record if sound and all(isinstance(record.get(key), kind) for key, kind in _NEEDED.items()) else None
+    return record if isinstance(record, dict) and _is_sound(record) else None
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Whether every part that readers look into is of its kind."""
+    if record.get("version") != VERSION or not all(isinstance(record.get(key), kind) for key, kind in _NEEDED.items()):
+        return False
+    numbers = [record["decision"].get("probabilities", {}), record.get("timings", {})]
+    turns, candidates = record.get("turns", []), record.get("candidates", [])
+    return (
+        all(isinstance(found, dict) and all(map(_is_number, found.values())) for found in numbers)
+        and isinstance(turns, list)
+        and all(isinstance(turn, list) and list(map(type, turn)) == [str, str] for turn in turns)
+        and isinstance(candidates, list)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def turns_of(record: dict[str, Any]) -> list[tuple[str, str]] | None:
     """What the router saw; None where the trace keeps hashes only."""
-    turns = record.get("turns")
-    if not isinstance(turns, list) or not turns:
-        return None
-    pairs = [turn for turn in turns if isinstance(turn, list) and len(turn) == 2]
-    return [(str(role), str(text)) for role, text in pairs] or None
+    return [(role, text) for role, text in record.get("turns", ())] or None

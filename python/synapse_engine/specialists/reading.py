@@ -99,7 +99,7 @@ def read_specialist(file: Path) -> Specialist:
         if found.st_size > MAX_FILE_BYTES:
             message = f"{file}: {found.st_size} bytes; a specialist has at most {MAX_FILE_BYTES}"
             raise SpecialistError(message, "name the TOML file; an adapter lies beside it")
-        text = file.read_bytes().decode("utf-8")
+        text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise SpecialistError(f"{file}: {error.strerror}", "name a TOML file that you may read") from error
     except UnicodeDecodeError as error:
