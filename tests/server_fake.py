@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +374,10 @@ class FakeRouter:
 
     def remember(self, response_id: str, decision: Decision) -> None:
         self.remembered[response_id] = decision
+
+    def answered(self, response_id: str, specialist: str | None) -> None:
+        if response_id in self.remembered:
+            self.remembered[response_id] = replace(self.remembered[response_id], specialist=specialist)
 
     def route(self, messages: Any) -> Decision:
         turns = turns_of(messages)

@@ -148,6 +148,9 @@ def test_what_was_remembered_can_be_judged_later():
         router.remember(f"chatcmpl-{number}", router.route(SQL))
     reaction = router.react(router.remembered("chatcmpl-1"), "math", 1)
     assert reaction.after.bias["math"] == pytest.approx(router.route(SQL).bias["math"], abs=1e-4)
+    router.answered("chatcmpl-1", "writing")
+    assert router.remembered("chatcmpl-1").specialist == "writing"
+    router.answered("chatcmpl-0", "writing")
     with pytest.raises(RoutingError, match="'chatcmpl-0' is remembered"):
         router.remembered("chatcmpl-0")
 

@@ -75,6 +75,17 @@ def test_a_chat_is_remembered_by_its_id(url):
     assert rated["rewards"] == {answer["synapse"]["specialist"]: 1} == {"sql": 1}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_several_the_one_that_answered_is_rated(url, stream):
+    options = {"mode": "parallel", "specialists": ["writing", "math"]}
+    body = {"model": "synapse", "messages": [{"role": "user", "content": SQL}], "synapse": options, "stream": stream}
+    response = post(url, "/v1/chat/completions", body)
+    answer = json.loads(response.text.removeprefix("data: ").split("\n")[0]) if stream else response.json()
+    rated = post(url, "/v1/feedback", {"response_id": answer["id"], "rating": "down"}).json()
+    assert rated["rewards"] == {answer["synapse"]["specialist"]: -1}
+    assert rated["before"]["specialist"] == "sql"
+
+
 def test_export_and_reset(url, kept):
     post(url, "/v1/feedback", {"input": SQL, "specialist": "code"})
     post(url, "/v1/feedback", {"input": "Is this sentence correct: He go home?", "specialist": "none"})

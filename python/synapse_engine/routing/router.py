@@ -113,6 +113,12 @@ class Router:
             if len(self._remembered) > MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
 
+    def answered(self, response_id: str, specialist: str | None) -> None:
+        """Another than the one chosen gave the response: ratings are about that one."""
+        with self._lock:
+            if decision := self._remembered.get(response_id):
+                self._remembered[response_id] = replace(decision, specialist=specialist)
+
     def remembered(self, response_id: str) -> Decision:
         """What was decided for that response; raises RoutingError."""
         with self._lock:

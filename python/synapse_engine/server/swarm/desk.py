@@ -49,6 +49,10 @@ class Desk:
             router.remember(response_id, decision)
         return decision
 
+    def answered(self, response_id: str, specialist: str | None) -> None:
+        """Of several, this one's answer was given: feedback on it is about this one."""
+        self.router().answered(response_id, specialist)
+
     def plan(self, response_id: str, name: str, asked: Asked, options: SwarmOptions, turns: Turns) -> Plan:
         """Who answers; raises ApiError."""
         began = time.monotonic()

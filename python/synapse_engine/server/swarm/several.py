@@ -42,7 +42,7 @@ class Several:
             job = await self._synthesis()
             answer = self._add(ChatWhole(self._body, self._plan.model, self._prompt_tokens, self._report))
             return await collected(job, answer)
-        best = self._choose()
+        best = await self._choose()
         return self._add(ChatWhole(self._body, self._plan.model, self._prompt_tokens, self._report), best).body()
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
@@ -51,7 +51,7 @@ class Several:
             async for comment in comments:
                 yield comment
         if not self._plan.synthesis:
-            yield b"".join(map(frame, self._chunks(self._choose()))) + DONE
+            yield b"".join(map(frame, self._chunks(await self._choose()))) + DONE
             return
         job = await self._synthesis()
         answer = self._new_chunks(len(self._requests) + 1)
@@ -73,9 +73,10 @@ class Several:
                     yield KEEP_ALIVE
         self._report.candidates = self._gathered.entries()
 
-    def _choose(self) -> int:
+    async def _choose(self) -> int:
         best = self._gathered.best()
-        self._report.chosen = self._plan.candidates[best].name
+        chosen = self._report.chosen = self._plan.candidates[best].name
+        await self._state.work(lambda: self._state.desk.answered(self._plan.response_id, chosen))
         return best
 
     async def _synthesis(self) -> Job:
