@@ -144,4 +144,5 @@ def _announce(run: Run, as_json: bool) -> None:
     key = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if run.auth else ""
     body = f'{{"model": "{run.model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     click.echo("  synapse chat")
+    click.echo("  synapse chat synapse    (each message goes to the specialist that it belongs to)")
     click.echo(f"  curl {run.url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'\n")
