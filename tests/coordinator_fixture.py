@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from synapse_engine.train.coordinator.export import Calibration, write_coordinator
-from synapse_engine.train.coordinator.model import Coordinator
+from synapse_engine.train.coordinator.grams import Grams
+from synapse_engine.train.coordinator.model import KIN, Coordinator, Kin
 from synapse_engine.train.coordinator.reading import WINDOW
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary
 from synapse_engine.train.symbio_config import SymbioConfig
@@ -35,5 +36,6 @@ def tiny_coordinator(folder: Path, *, seed: int = 0) -> Path:
     torch.nn.init.normal_(model.encoder.tok_emb.weight)
     torch.nn.init.normal_(model.none_slope)
     torch.nn.init.normal_(model.query, std=0.5)
+    model.kin = Kin(Grams(tokenizer), torch.randn(512, KIN))
     write_coordinator(folder, model, tokenizer, Calibration(1.5, 0.4, {"seed": seed}), "# test\n", torch.float32)
     return folder

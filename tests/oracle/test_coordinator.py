@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
         ("coordinator.json", '"version": 1', '"version": 2', _engine.FormatError, "version: expected 1, found 2"),
         ("coordinator.json", '"temperature": 1.5', '"temperature": 0', _engine.FormatError, "temperature: expected"),
         ("coordinator.json", '"threshold": 0.4', '"threshold": 4', _engine.FormatError, "threshold: expected 0 to 1"),
-        ("coordinator.json", '"embedding": 128', '"embedding": 64', _engine.ModelError, "project.weight"),
+        ("coordinator.json", '"want": 128', '"want": 64', _engine.ModelError, "project.weight"),
         ("tokenizer.json", "<|assistant|>", "<|robot|>", _engine.ModelError, "expected the token <|assistant|>"),
     ],
 )
@@ -114,6 +114,6 @@ def test_info(folder: Path) -> None:
     info = _engine.Coordinator(str(folder)).info()
     model, _, _ = read_coordinator(folder)
     scalars = 4
-    assert info["parameters"] == sum(p.numel() for p in model.parameters()) - scalars
-    assert (info["embedding"], info["window"], info["source"]) == (128, 256, {"seed": 0})
+    assert info["parameters"] == sum(p.numel() for p in model.parameters()) + model.kin.table.numel() - scalars
+    assert (info["embedding"], info["window"], info["source"]) == (264, 256, {"seed": 0})
     assert (info["temperature"], info["threshold"]) == (1.5, pytest.approx(0.4))

@@ -13,26 +13,30 @@ from tests.coordinator_fixture import TEXTS
 from synapse_engine import _engine
 from synapse_engine.specialists import built_in
 from synapse_engine.specialists.reading import STARTERS
-from synapse_engine.train.coordinator.calibrate import Judged, temperature, threshold
+from synapse_engine.train.coordinator.calibrate import Judged, temperature, threshold, tune
 from synapse_engine.train.coordinator.finish import finish
+from synapse_engine.train.coordinator.grams import Grams
 from synapse_engine.train.coordinator.meanings import first_embedding, neighbours
 from synapse_engine.train.coordinator.options import Options
 from synapse_engine.train.coordinator.pretended import Question, apart, outline, wish_groups, wishes
+from synapse_engine.train.coordinator.reading import Reading, read_request
 from synapse_engine.train.coordinator.start import Plan, start
 from synapse_engine.train.coordinator.tasks import Tasks
 from synapse_engine.train.coordinator.topics import Topic, Topics
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary
 from synapse_engine.train.errors import CheckpointError
 from synapse_engine.train.routing.generate import Generator, grammar
-from synapse_engine.train.routing.requests import NONE
+from synapse_engine.train.routing.requests import LABELS, NONE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tokenizers import Tokenizer
+
     from synapse_engine.train.coordinator.tasks import Batch
     from synapse_engine.train.routing.grammar import Grammar
 
-TINY = Options(steps=4, batch_size=12, width=16, layers=1, ffn=16, vocab_size=400, vocabulary_rows=60)
+TINY = Options(steps=4, batch_size=12, width=16, layers=1, ffn=16, vocab_size=400, vocabulary_rows=60, gram_rows=64)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_wishes_are_leaves_of_every_label_and_language(grammars: Grammar) -> Non
 
 def test_what_is_apart_is_never_generated(grammars: Grammar) -> None:
     found = wishes(grammars)
-    kept, held = apart(grammars, found)
+    kept, held = apart(grammars, found, 10)
     assert len(found) / 15 < len(held) <= len(found) / 9
     left = {(wish.section, wish.template) for wish in wishes(kept)}
     assert not left & {(wish.section, wish.template) for wish in held}
@@ -162,18 +166,50 @@ def test_a_temperature_undoes_what_was_too_sure() -> None:
     for row, right in enumerate(truth):
         chosen = right if random.random() < 0.5135 else (right + random.randrange(1, 8)) % 8
         logits[row, chosen] = 2.0
-    assert temperature(Judged(logits, truth)) == pytest.approx(1.0, rel=0.1)
-    assert temperature(Judged(logits * 3, truth)) == pytest.approx(3.0, rel=0.1)
+    assert temperature(logits, truth) == pytest.approx(1.0, rel=0.1)
+    assert temperature(logits * 3, truth) == pytest.approx(3.0, rel=0.1)
+
+
+def test_tuning_finds_the_part_that_is_right() -> None:
+    truth = torch.arange(800) % 8
+    right = torch.nn.functional.one_hot(truth, 8).float()
+    noise = torch.rand(800, 8, generator=torch.Generator().manual_seed(1))
+    by_topic, by_kin = (tune(Judged(noise, *parts, truth)) for parts in ((right, noise), (noise, right)))
+    assert by_topic.about_scale > by_topic.kin_scale
+    assert by_kin.kin_scale > by_kin.about_scale
+    judged = Judged(noise, right, noise, truth)
+    assert judged.accuracy(judged.logits(16.0, 0.0)) == 1.0
 
 
 def test_a_threshold_refuses_few() -> None:
     truth = torch.arange(700) % 7
     logits = torch.full((700, 8), -9.0)
     logits[torch.arange(700), truth] = torch.linspace(-9, 9, 700)
-    judged = Judged(logits, truth)
     best = torch.softmax(logits, -1)[:, :7].amax(-1)
-    assert float((best < threshold(judged, 1.0)).float().mean()) <= 0.051
-    assert threshold(Judged(logits.abs() + 9 * (logits > 0), truth), 1.0) <= 0.5
+    assert float((best < threshold(logits, truth)).float().mean()) <= 0.051
+    assert threshold(logits * 9, truth) <= 0.5
+
+
+def test_grams_learn_what_follows_what() -> None:
+    tokenizer = learn_vocabulary(TEXTS, (), 300)
+    grams = Grams(tokenizer)
+    texts = {"math": "two plus two", "code": "def two(): pass"}
+    readings = {label: read_request(tokenizer, [("user", text)]) for label, text in texts.items()}
+    labels = torch.tensor([LABELS.index(label) for label in texts])
+    table = grams.learn([(list(readings.values()), labels)] * 20)
+    found = grams.sums(table, list(readings.values()))[0]
+    assert found.argmax(-1).tolist() == labels.tolist()
+    asked = read_request(tokenizer, [("user", "two plus two"), ("assistant", "4"), ("user", "two plus two")])
+    alone, rows = grams.rows(readings["math"]), grams.rows(asked)
+    assert set(alone) < set(rows)
+    assert len(rows) > 2 * len(alone) * 0.9
+    # Five letters have 3 + 2 + 1 n-grams of three to five; the marker is a token, too.
+    assert len(grams.rows(Reading([0, *tokenizer.encode("abcde").ids], 0))) == 6 + _of_tokens(tokenizer)
+
+
+def _of_tokens(tokenizer: Tokenizer) -> int:
+    count = 1 + len(tokenizer.encode("abcde").ids)
+    return 3 * count - 3
 
 
 def test_neighbours_are_whole_words_of_like_meaning() -> None:

@@ -10,6 +10,7 @@ from synapse_engine.model_card import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synapse_engine.train.coordinator.export import Calibration
     from synapse_engine.train.symbio_config import SymbioConfig
 
 
@@ -23,11 +24,7 @@ class Facts:
     data: dict[str, Any]
     step: int
     minutes: float
-    wishes: int
-    """Ways to ask that training never saw."""
-    accuracy: float
-    temperature: float
-    threshold: float
+    calibration: Calibration
     sources: Sequence[str]
     """Of real text, each with its licence."""
 
@@ -74,6 +71,8 @@ def _recipe(facts: Facts) -> str:
         ("Optimiser", f"AdamW (0.9, 0.98), weight decay {options['weight_decay']}, clipped at {options['clip']}"),
         ("Learning rate", f"{options['learning_rate']}, warm-up, cosine; times {options['embedding_rate']} for tokens"),
         ("Label smoothing", str(options["smoothing"])),
+        ("N-grams", f"{options['gram_rows']:,} requests, one pass of AdaGrad"),
+        ("Lessons", f"{options['lessons_per_step']} a step, their loss times {options['lesson_weight']}"),
         ("Precision", "bf16 products, f32 weights; f16 in this folder"),
         ("Time", f"{facts.minutes:.0f} minutes on one shared core"),
         ("Seed", str(options["seed"])),
@@ -82,10 +81,14 @@ def _recipe(facts: Facts) -> str:
 
 
 def _judged(facts: Facts) -> str:
+    calibration = facts.calibration
+    count, share = calibration.source["ways_apart"], calibration.source["accuracy"]
     return f"""## How sure it is
 
-{facts.wishes} ways to ask were kept from training. Of requests generated from these, {facts.accuracy:.1%} find their
-specialist. They gave the temperature, {facts.temperature:.2f}, and the threshold, {facts.threshold:.2f}.
+{count} ways to ask were kept from training. Requests generated from these and as many others, of another seed,
+gave how much each part of a score counts, the temperature, {calibration.temperature:.2f}, and the threshold,
+{calibration.threshold:.2f}; {share:.1%} of them find their specialist. The n-grams were then learnt again from
+all ways to ask.
 """
 
 
@@ -97,9 +100,10 @@ Generated requests (`synapse_engine.train.routing`); those near a hand-written o
 left out, and some tokens of the others are dropped or replaced by words of like meaning.
 """
     if meanings:
-        text += """
-Before training, each token means what the sentence model all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) says of
-its text; nothing else of that model is in here.
+        text += f"""
+The sentence model all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) says what each token means before training,
+and what some {facts.options["lessons"]:,} texts are about, which half of the embedding learns to say as well.
+Nothing else of it is in here.
 """
     if facts.sources:
         listed = "".join(f"- {source}\n" for source in facts.sources)

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file, save
 
 from synapse_engine.convert.target import new_folder, write_bytes, write_json, write_text
-from synapse_engine.train.coordinator.model import EMBEDDING, Coordinator
+from synapse_engine.train.coordinator.grams import Grams
+from synapse_engine.train.coordinator.model import ABOUT, WANT, Coordinator, Kin
 from synapse_engine.train.coordinator.vocabulary import read_vocabulary
-from synapse_engine.train.errors import CheckpointError
+from synapse_engine.train.errors import CheckpointError, ConfigError
 from synapse_engine.train.symbio_config import SymbioConfig
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VERSION = 1
+_GRAMS = "coordinator.grams"
 SETTINGS = "coordinator.json"
 # Tensors that are not the encoder's: in the file, and in the module.
-_OWN = ("query", "project.weight", "project.bias", "none_slope")
+_OWN = ("query", "project.weight", "project.bias", "about.weight", "about.bias", "none_slope")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,11 @@ def write_coordinator(
         if name.startswith("encoder.")
     }
     tensors |= {f"coordinator.{name}": _converted(state[name], torch.float32) for name in _OWN}
+    if model.kin is None:
+        raise ConfigError("this coordinator has no n-grams", "set `kin` first")
+    tensors[_GRAMS] = _converted(model.kin.table, dtype)
     names = {torch.float16: "float16", torch.float32: "float32"}
-    settings = {"version": VERSION, "embedding": EMBEDDING} | model.numbers() | asdict(calibration)
+    settings = {"version": VERSION, "want": WANT, "about": ABOUT} | model.numbers() | asdict(calibration)
     with new_folder(target, force=force) as folder:
         write_bytes(folder / "model.safetensors", save(tensors, {"format": "pt"}))
         write_json(folder / "config.json", model.config.to_json() | {"dtype": names[dtype]})
@@ -72,6 +77,7 @@ def read_coordinator(folder: Path) -> tuple[Coordinator, Tokenizer, dict[str, An
         settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
         model = Coordinator(SymbioConfig.from_json(json.loads((folder / "config.json").read_text())))
         tensors = load_file(folder / "model.safetensors")
+        table = tensors.pop(_GRAMS).float()
         state = {
             name.removeprefix("coordinator.") if name.startswith("coordinator.") else f"encoder.{name}": tensor.float()
             for name, tensor in tensors.items()
@@ -81,7 +87,10 @@ def read_coordinator(folder: Path) -> tuple[Coordinator, Tokenizer, dict[str, An
         state["description_weight"] = torch.tensor(settings["description_weight"])
         state["none_bias"] = torch.tensor(settings["none_bias"])
         model.load_state_dict(state)
+        model.about_scale, model.about_sharpness = settings["about_scale"], settings["about_sharpness"]
+        model.kin_scale, model.kin_sharpness = settings["kin_scale"], settings["kin_sharpness"]
         tokenizer = read_vocabulary((folder / "tokenizer.json").read_text("utf-8"))
+        model.kin = Kin(Grams(tokenizer), table)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder}: no coordinator lies here", "export one: docs/routing.md") from error
     except Exception as error:

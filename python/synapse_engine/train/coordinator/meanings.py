@@ -62,7 +62,8 @@ class SentenceModel:
         longest = max(map(len, ids))
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
         mask = torch.arange(longest) < torch.tensor([len(row) for row in ids])[:, None]
-        states: Tensor = self._model(input_ids=padded, attention_mask=mask.long()).last_hidden_state
+        with torch.autocast("cpu", torch.bfloat16):
+            states: Tensor = self._model(input_ids=padded, attention_mask=mask.long()).last_hidden_state.float()
         return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 TOPICS = ("country", "city", "animal", "food", "job", "object", "hobby", "topic", "computing", "relation", "month")
 _LISTED = 8
-# One wish of so many is kept apart.
-APART = 10
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,9 @@ def _topics(template: Template) -> Iterator[str]:
                 yield from _topics(part)
 
 
-def apart(grammar: Grammar, found: Sequence[Wish]) -> tuple[Grammar, list[Wish]]:
-    """A grammar without every tenth wish, and these: what a model trained on the former says of them can be judged."""
-    held = [wish for wish in found if wish.number % APART == 0]
+def apart(grammar: Grammar, found: Sequence[Wish], every: int) -> tuple[Grammar, list[Wish]]:
+    """A grammar without one wish of so many, and these, by which a model trained on the former can be judged."""
+    held = [wish for wish in found if wish.number % every == 0]
     without: dict[str, list[Template]] = {}
     for wish in held:
         without.setdefault(wish.section, []).append(wish.template)

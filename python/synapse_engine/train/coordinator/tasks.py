@@ -18,14 +18,15 @@ from synapse_engine.train.coordinator.model import Shown
 from synapse_engine.train.coordinator.pretended import Question, wish_groups
 from synapse_engine.train.coordinator.reading import Reading, read_description, read_request
 from synapse_engine.train.coordinator.topics import Topics
-from synapse_engine.train.routing.requests import NONE
+from synapse_engine.train.routing.requests import LABELS, NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tokenizers import Tokenizer
 
     from synapse_engine.specialists.reading import Specialist
+    from synapse_engine.train.coordinator.lessons import Lessons
     from synapse_engine.train.coordinator.options import Options
     from synapse_engine.train.coordinator.pretended import Pretended
     from synapse_engine.train.routing.generate import Generator
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
 # Shares of requests: of pretended specialists; whose specialist is not there; who see fewer than all others.
 SHARE_PRETENDED, SHARE_GONE, SHARE_FEWER = 0.3, 0.06, 0.3
 # Of a request so many tokens are lost, at most, and so many words become similar ones, so that no single one decides.
-MOST_LOST, MOST_SWAPPED = (0.0, 0.1, 0.3), (0.0, 0.0, 0.1, 0.2)
+MOST_LOST, MOST_SWAPPED = (0.0, 0.2, 0.4), (0.0, 0.0, 0.1, 0.2)
 # Pretended specialists beside the starters: for wishes, and for topics.
 GROUPS, TOPICS = 5, 5
 # The most examples of one, and how many of a starter's are seen at once.
 EXAMPLES, SHOWN_EXAMPLES = 4, 5
+_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Batch:
     """(requests, count + 1): who may be chosen; none always may."""
     wanted: Tensor
     """(requests,): the right one; ``count`` is none."""
+    lessons: list[Reading]
+    taught: Tensor
+    """(lessons, ABOUT): what they are about."""
 
 
 class _Row(NamedTuple):
@@ -77,10 +82,11 @@ class Tasks:
         tokenizer: Tokenizer,
         near: Mapping[int, Sequence[int]],
         apart: HeldOut | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
         self._seed, self._size = options.seed, options.batch_size
         self._generator, self._tokenizer = generator, tokenizer
-        self._near, self._apart = near, apart
+        self._near, self._apart, self._lessons, self._taught = near, apart, lessons, options.lessons_per_step
         self._starters = built_in()
         self._names = [specialist.name for specialist in self._starters]
         self._groups = wish_groups(grammar)
@@ -92,6 +98,7 @@ class Tasks:
         beside: list[Pretended] = [*random.sample(self._groups, GROUPS), *self._topics.draw(TOPICS, random)]
         texts, about = self._shown(beside, random)
         rows = self._of_starters(number, beside, random) + self._of_pretended(beside, random)
+        lessons, taught = self._lessons.draw(self._taught, random) if self._lessons else ([], torch.empty(0))
         return Batch(
             [row.reading for row in rows],
             texts,
@@ -99,7 +106,16 @@ class Tasks:
             len(self._names) + len(beside),
             torch.tensor([[*row.present, True] for row in rows]),
             torch.tensor([row.wanted for row in rows]),
+            [read_request(self._tokenizer, [("user", text)]) for text in lessons],
+            taught,
         )
+
+    def requests(self, generator: Generator, count: int) -> Iterator[tuple[list[Reading], Tensor]]:
+        """Generated requests and the numbers of their labels, batch by batch, as they are."""
+        for start in range(0, count, _TOGETHER):
+            rows = [row for at in range(start, start + _TOGETHER) if self._allowed(row := generator.row(at))]
+            readings = [read_request(self._tokenizer, turns_of(row)) for row in rows]
+            yield readings, torch.tensor([LABELS.index(row.label) for row in rows])
 
     def _shown(self, beside: list[Pretended], random: Random) -> tuple[list[Reading], Shown]:
         shown = [

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from synapse_engine.train.coordinator.model import ABOUT, WANT
 from synapse_engine.train.errors import DivergedError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * _share(self.step, self.options.steps)
         batch = self.tasks.batch(self.step)
-        loss = batch_loss(self.model, batch, self.options.smoothing)
+        loss = batch_loss(self.model, batch, self.options)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
         self.optimizer.step()
@@ -89,17 +90,23 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def batch_loss(model: Coordinator, batch: Batch, smoothing: float) -> Tensor:
-    """Cross-entropy over the specialists that are present and none."""
+def batch_loss(model: Coordinator, batch: Batch, options: Options) -> Tensor:
+    """Cross-entropy over the specialists that are present and none, and how far off the topics of lessons are."""
+    smoothing = options.smoothing
     with torch.autocast("cpu", torch.bfloat16):
-        embedded = model.embed([*batch.requests, *batch.texts])
-    requests, shown = torch.split(embedded.float(), [len(batch.requests), len(batch.texts)])
+        embedded = model.embed([*batch.requests, *batch.texts, *batch.lessons])
+    sizes = [len(batch.requests), len(batch.texts), len(batch.lessons)]
+    requests, shown, taught = torch.split(embedded.float(), sizes)
     logits = model.logits(requests, shown, batch.about, batch.count).masked_fill(~batch.present, -torch.inf)
     losses = torch.log_softmax(logits, dim=-1)
     exact = functional.nll_loss(losses, batch.wanted)
     spread = -losses.masked_fill(~batch.present, 0).sum(-1) / batch.present.sum(-1)
     result: Tensor = (1 - smoothing) * exact + smoothing * spread.mean()
-    return result
+    if not batch.lessons:
+        return result
+    topics = functional.normalize(taught[:, WANT : WANT + ABOUT], dim=-1)
+    cosines = (topics * batch.taught).sum(-1)
+    return result + options.lesson_weight * (1 - cosines).mean()
 
 
 def _share(step: int, steps: int) -> float:

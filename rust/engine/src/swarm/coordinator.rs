@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    grams::Grams,
     reading::{Reader, Reading},
     settings::{CoordinatorInfo, Settings},
     similarity::{Profile, Similarity},
@@ -52,6 +53,7 @@ pub struct Scores {
 pub struct Coordinator {
     model: Box<dyn Model>,
     reader: Reader,
+    grams: Grams,
     similarity: Similarity,
     info: CoordinatorInfo,
     specialists: Vec<(String, Profile)>,
@@ -65,7 +67,9 @@ impl Coordinator {
         let settings = Settings::read(&folder.join(SETTINGS))?;
         let checkpoint = files::open(folder)?;
         let hidden = checkpoint.config.hidden_size;
+        let tokenizer = Tokenizer::new(&checkpoint.tokenizer)?;
         let similarity = Similarity::new(checkpoint.tensors.as_ref(), hidden, settings)?;
+        let grams = Grams::new(checkpoint.tensors.as_ref(), &tokenizer)?;
         let options = LoadOptions {
             quant: Quant::None,
             threads: Some(1),
@@ -73,21 +77,22 @@ impl Coordinator {
             packed_file: false,
             ..Default::default()
         };
-        let Loaded { model, info, tokenizer, .. } = load::load_checkpoint(checkpoint, &options)?;
-        let Settings { embedding, temperature, threshold, ref source, .. } = *similarity.settings();
+        let Loaded { model, info, .. } = load::load_checkpoint(checkpoint, &options)?;
+        let Settings { want, about, temperature, threshold, ref source, .. } = *similarity.settings();
+        let own = similarity.parameters() + grams.parameters();
         let info = CoordinatorInfo {
             path: info.path,
-            parameters: info.parameters + similarity.parameters(),
-            weight_bytes: info.weight_bytes + 4 * similarity.parameters(),
+            parameters: info.parameters + own,
+            weight_bytes: info.weight_bytes + 4 * own,
             kernels: info.kernels,
-            embedding,
+            embedding: want + about + grams.columns(),
             window: info.context_length,
             temperature,
             threshold,
             source: source.clone(),
         };
-        let reader = Reader::new(Tokenizer::new(&tokenizer)?)?;
-        Ok(Self { model, reader, similarity, info, specialists: Vec::new(), known: HashMap::new() })
+        let reader = Reader::new(tokenizer)?;
+        Ok(Self { model, reader, grams, similarity, info, specialists: Vec::new(), known: HashMap::new() })
     }
 
     /// What was loaded.
@@ -159,10 +164,12 @@ impl Coordinator {
         Ok(vector)
     }
 
-    fn run(&mut self, Reading { tokens, request }: Reading) -> Result<Vec<f32>> {
+    fn run(&mut self, reading: Reading) -> Result<Vec<f32>> {
+        let opinion = self.grams.opinion(&reading);
+        let Reading { tokens, request } = reading;
         let pages = (0..tokens.len().div_ceil(PAGE_TOKENS) as u32).collect();
         let segment = Segment { tokens, start: 0, pages, want: Want::Hidden, blend: None };
         let output = self.model.forward(&Batch { segments: vec![segment] })?;
-        Ok(self.similarity.embed(&output[0].hidden, self.model.hidden_size(), request))
+        Ok(self.similarity.embed(&output[0].hidden, self.model.hidden_size(), request, opinion))
     }
 }

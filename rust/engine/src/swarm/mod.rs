@@ -1,6 +1,7 @@
 //! Who should answer: a small model that finds the specialist for a request, and what feedback says against it. Knows texts and
 //! numbers; neither adapters, nor who asks, nor what is done with the answer.
 mod coordinator;
+mod grams;
 pub mod hebbian;
 mod reading;
 mod settings;

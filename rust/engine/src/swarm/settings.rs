@@ -13,12 +13,17 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub version: u32,
-    /// Length of an embedding.
-    pub embedding: usize,
+    /// Lengths of two of the three parts of an embedding: what a text wants, and what it is about. The third is whose kin it is.
+    pub want: usize,
+    pub about: usize,
     pub scale: f32,
     pub sharpness: f32,
     pub description_weight: f32,
     pub none_bias: f32,
+    pub about_scale: f32,
+    pub about_sharpness: f32,
+    pub kin_scale: f32,
+    pub kin_sharpness: f32,
     /// Logits are divided by it, so that their softmax is a probability.
     pub temperature: f32,
     /// Below this probability nobody should be chosen.
@@ -66,7 +71,15 @@ impl Settings {
         if self.version != VERSION {
             return Err(format!("version: expected {VERSION}, found {}", self.version));
         }
-        for (name, value) in [("scale", self.scale), ("sharpness", self.sharpness), ("temperature", self.temperature)] {
+        for (name, value) in [
+            ("scale", self.scale),
+            ("sharpness", self.sharpness),
+            ("about_scale", self.about_scale),
+            ("about_sharpness", self.about_sharpness),
+            ("kin_scale", self.kin_scale),
+            ("kin_sharpness", self.kin_sharpness),
+            ("temperature", self.temperature),
+        ] {
             // A not-a-number fails, too.
             if !(value > 0.0 && value.is_finite()) {
                 return Err(format!("{name}: expected a number above 0, found {value}"));
