@@ -29,9 +29,17 @@ class Facts:
     """Of real text, each with its licence."""
 
 
+_LIMITS = """## Limits
+
+It knows six languages, English best. Requests at the end of long stories and turns that go on with what was said are
+weakest. A specialist of a user's that is near a starter is often passed over in favour of that one. What is noise or an
+order to a device, and no question to anybody, is told from the rest most of the time only. `docs/routing.md` has more.
+"""
+
+
 def model_card(facts: Facts) -> str:
     """Markdown with the hub's front matter."""
-    return "\n".join([_head(facts), _shape(facts), _recipe(facts), _judged(facts), _data(facts)])
+    return "\n".join([_head(facts), _shape(facts), _recipe(facts), _judged(facts), _LIMITS, _data(facts)])
 
 
 def _head(facts: Facts) -> str:
