@@ -1,6 +1,7 @@
 """bench.swarm: whose answer counts, figures by hand, and a run on a tiny model with random adapters."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from bench.perplexity import Losses
 from bench.random_adapter import write_random_adapter
 from bench.swarm import __main__ as command
 from bench.swarm import choosing, figures, teaching
-from bench.swarm.run import GENERAL, Run, Settings, measure
+from bench.swarm.run import Run, Settings, measure
 from bench.swarm.teaching import find
 from bench.tasks import general
 from bench.tasks.task import KINDS
@@ -17,6 +18,7 @@ from tests.oracle import tiny_models
 from synapse_engine import Engine
 from synapse_engine.results import Generation, Token, Usage
 from synapse_engine.routing import Decision
+from synapse_engine.specialists import Specialist
 
 LLAMA = tiny_models.TinyModel("base", "llama", tiny_models.shape(48, 4, 2, 64, max_position_embeddings=4096))
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}<assistant>"
@@ -99,24 +101,30 @@ def runs(base: Path, tmp_path: Path) -> list[Path]:
 def test_a_run_on_a_tiny_model(
     base: Path, runs: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def decided(run: Run, specialists: Iterable[Specialist]) -> list[Decision]:
+        others = len(list(specialists)) > 2
+        return [decision(**{"code" if others else "arithmetic": 0.6, "sql": 0.3})] * len(run.everything)
+
     monkeypatch.setattr("bench.swarm.asking.LONGEST", 4)
     monkeypatch.setattr("bench.swarm.wall.NEW_TOKENS", 4)
-    monkeypatch.setattr("bench.swarm.run.decide", lambda run: [decision(arithmetic=0.6, sql=0.3)] * len(run.everything))
+    monkeypatch.setattr("bench.swarm.run.decide", decided)
     settings = Settings(base, quant="none", count=3, text_tokens=600, rounds=2, wall_model=base)
     run = Run.of(settings, find(runs))
     measure(run)
     assert [row.name for row in run.rows] == [
         "base", "base, shown 4 answers", "arithmetic", "sql", "routed", "parallel, the two likeliest",
-        "parallel, both and the base", "parallel, by likelihood alone", "both adapters added", "TIES merge, trim 0.8",
+        "parallel, both and the base", "parallel, by likelihood alone", "routed, beside the starters",
+        "both adapters added", "TIES merge, trim 0.8",
     ]  # fmt: skip
-    assert run.found["routing"]["arithmetic"]["value"] == 1
-    assert run.found["routing"][GENERAL]["value"] == 0
+    routing = run.found["routing"]
+    assert [routing["two specialists"][kind]["value"] for kind in run.tasks] == [1, 0, 0]
+    assert [routing["beside the starters"][kind]["value"] for kind in run.tasks] == [0, 0, 1]
     assert run.found["chosen"]["routed"] == {kind: {"arithmetic": len(tasks)} for kind, tasks in run.tasks.items()}
     costs = {row.name: row.perplexity.value for row in run.rows if row.perplexity}
     assert len(set(costs.values())) == len(costs) == 5, "each adapter computes something else"
     command.show(run)
     shown = capsys.readouterr().out
-    assert "routed right, sql: 0.0 %" in shown
+    assert "two specialists: sql routed right 0.0 %" in shown
     assert "wall time of four random adapters" in shown
 
 

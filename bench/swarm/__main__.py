@@ -18,8 +18,10 @@ from synapse_engine.routing.opening import FOLDER
 def show(run: Run) -> None:
     """For people."""
     print(figures.table(run.rows, {kind: len(tasks) for kind, tasks in run.tasks.items()}))
-    for kind, hit in run.found.get("routing", {}).items():
-        print(f"routed right, {kind}: {100 * hit['value']:.1f} % ({100 * hit['low']:.1f} to {100 * hit['high']:.1f})")
+    for library, hits in run.found["routing"].items():
+        for kind, hit in hits.items():
+            value, low, high = (100 * hit[name] for name in ("value", "low", "high"))
+            print(f"{library}: {kind} routed right {value:.1f} % ({low:.1f} to {high:.1f})")
     for what, ratio in run.found["wall"].items():
         print(f"wall time of {what}: {ratio['whole']:.2f}x of one with the prompt, {ratio['decode']:.2f}x without")
 

@@ -12,33 +12,34 @@ from synapse_engine.options import generate_request, weighted
 from synapse_engine.streams import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bench.tasks import Task
     from synapse_engine import Engine
+    from synapse_engine.options import GenerateOptions
     from synapse_engine.results import Generation
+    from synapse_engine.specialists.applying import Turn
 
     Blend = Mapping[str, float]
 
 LONGEST = 96
 
 
-def prompt_tokens(engine: Engine, task: Task, shown: Sequence[Task] = ()) -> list[int]:
-    """The request in the model's chat template, after a conversation in which others were answered."""
-    turns = [turn for each in shown for turn in conversation(each)["messages"]]
-    rendered = engine.native.apply_chat_template(json.dumps([*turns, {"role": "user", "content": task.request}]))
-    return engine.tokenize(rendered, add_special=False)
+def turns_of(task: Task, shown: Sequence[Task] = ()) -> list[Turn]:
+    """The request, after a conversation in which others were answered."""
+    before = [turn for each in shown for turn in conversation(each)["messages"]]
+    return [*before, {"role": "user", "content": task.request}]
 
 
-def ask(engine: Engine, tasks: Sequence[Task], adapters: Blend, shown: Sequence[Task] = ()) -> list[Generation]:
+def prompt_tokens(engine: Engine, turns: Sequence[Turn]) -> list[int]:
+    """The conversation in the model's chat template."""
+    return engine.tokenize(engine.native.apply_chat_template(json.dumps(turns)), add_special=False)
+
+
+def ask(engine: Engine, conversations: Iterable[Sequence[Turn]], adapters: Blend) -> list[Generation]:
     """The likeliest answer to each, with the log-probabilities of its tokens; all requests share the engine's batch."""
-    made = [
-        generate_request(
-            prompt_tokens(engine, task, shown),
-            {"temperature": 0, "max_tokens": LONGEST, "logprobs": 0, "adapters": adapters},
-        )
-        for task in tasks
-    ]
+    options: GenerateOptions = {"temperature": 0, "max_tokens": LONGEST, "logprobs": 0, "adapters": adapters}
+    made = [generate_request(prompt_tokens(engine, turns), options) for turns in conversations]
     return [stream.finish().generation() for stream in [Stream(engine.native, each) for each in made]]
 
 

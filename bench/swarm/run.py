@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Any
 from bench.perplexity import TEXT
 from bench.random_adapter import write_random_adapter
 from bench.swarm import choosing, figures, wall
-from bench.swarm.asking import ask, prompt_tokens, text_losses
+from bench.swarm.asking import ask, prompt_tokens, text_losses, turns_of
 from bench.tasks import general, held_out, training
 from bench.tasks.task import KINDS
 from synapse_engine import Engine, _engine
 from synapse_engine.merge import MergeRequest, merge
 from synapse_engine.routing import Router
 from synapse_engine.routing.opening import FOLDER, open_coordinator, space_of
+from synapse_engine.specialists import built_in
+from synapse_engine.specialists.applying import prompted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bench.tasks import Task
     from synapse_engine.engine import Quant
     from synapse_engine.results import Generation
     from synapse_engine.routing import Decision
     from synapse_engine.specialists import Specialist
+    from synapse_engine.specialists.applying import Turn
 
 GENERAL = "general"
 SEED, SHOWN = 1, 4
+REPLACED = ("math", "sql")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class Run:
         return cls(settings, specialists, {**tasks, GENERAL: list(general.questions())})
 
     @property
+    def requests(self) -> list[list[Turn]]:
+        """A conversation for each of ``everything``."""
+        return [turns_of(task) for task in self.everything]
+
+    @property
     def everything(self) -> list[Task]:
         """The tasks of all kinds, one kind after the other."""
         return [task for tasks in self.tasks.values() for task in tasks]
@@ -85,7 +94,10 @@ class Run:
 
     def add_shown(self, engine: Engine) -> None:
         """What the plain model makes of a few right answers in its context: no adapter, only a longer prompt."""
-        answers = {kind: ask(engine, self.tasks[kind], {}, training(kind, SHOWN, SEED)) for kind in KINDS}
+        answers = {}
+        for kind in KINDS:
+            shown = training(kind, SHOWN, SEED)
+            answers[kind] = ask(engine, [turns_of(task, shown) for task in self.tasks[kind]], {})
         self._row(f"base, shown {SHOWN} answers", answers, None)
 
     def _row(self, name: str, answers: Mapping[str, list[Generation]], text: figures.Figure | None) -> None:
@@ -107,46 +119,62 @@ def measure(run: Run) -> None:
         text = engine.tokenize(TEXT.read_text(encoding="utf-8"), add_special=False)[: settings.text_tokens]
         for who in everyone:
             blend = {} if who is None else {who: 1.0}
-            answers[who] = ask(engine, run.everything, blend)
+            answers[who] = ask(engine, run.requests, blend)
             run.add(who or "base", answers[who], figures.perplexity(text_losses(engine, text, blend)))
             if who is None:
                 run.add_shown(engine)
         _choices(run, answers)
+        _among_starters(run, engine, answers)
         both = dict.fromkeys(run.specialists, 1.0)
         costs = figures.perplexity(text_losses(engine, text, both))
-        run.add("both adapters added", ask(engine, run.everything, both), costs)
+        run.add("both adapters added", ask(engine, run.requests, both), costs)
         run.found["wall"] = {"two specialists": _wall(run, engine).record()}
     _merges(run, text)
     if settings.wall_model:
         run.found["wall"]["four random adapters"] = _four_at_a_time(settings, settings.wall_model).record()
 
 
-def decide(run: Run) -> list[Decision]:
-    """The coordinator on every request, without feedback."""
+def decide(run: Run, specialists: Iterable[Specialist]) -> list[Decision]:
+    """The coordinator on every request, between these and the plain model, without feedback."""
     coordinator = open_coordinator(run.settings.coordinator)
     bias = _engine.HebbianBias(space_of(run.settings.coordinator), coordinator.info()["embedding"])
-    router = Router(coordinator, list(run.specialists.values()), bias)
+    router = Router(coordinator, list(specialists), bias)
     return [router.route(task.request) for task in run.everything]
 
 
 def _choices(run: Run, answers: Mapping[str | None, Sequence[Generation]]) -> None:
-    decisions = decide(run)
+    decisions = decide(run, run.specialists.values())
     ways = {
         "routed": choosing.routed(decisions),
         "parallel, the two likeliest": choosing.parallel(answers, decisions, 2),
         "parallel, both and the base": choosing.parallel(answers, decisions, len(answers)),
         "parallel, by likelihood alone": choosing.likeliest_answer(answers),
     }
-    run.found["routing"] = _routing(run, ways["routed"])
+    run.found["routing"] = {"two specialists": _routing(run, ways["routed"], {None})}
     for name, chosen in ways.items():
         run.add(name, [answers[who][at] for at, who in enumerate(chosen)])
     run.found["chosen"] = {name: _tally(run, chosen) for name, chosen in ways.items()}
 
 
-def _routing(run: Run, chosen: Sequence[str | None]) -> dict[str, Any]:
-    """How often the right one was chosen; for general questions that is none."""
+def _among_starters(run: Run, engine: Engine, answers: Mapping[str | None, Sequence[Generation]]) -> None:
+    """The two in the places of `math` and `sql`, beside the other starters, which add a prompt and no adapter."""
+    starters = {one.name: one for one in built_in() if one.name not in REPLACED}
+    chosen = choosing.routed(decide(run, [*starters.values(), *run.specialists.values()]))
+    found: list[Generation] = []
+    for at, who in enumerate(chosen):
+        if who in starters:
+            found += ask(engine, [prompted(starters[who], run.requests[at])], {})
+        else:
+            found.append(answers[who][at])
+    run.add("routed, beside the starters", found)
+    run.found["routing"]["beside the starters"] = _routing(run, chosen, {None, *starters})
+    run.found["chosen"]["routed, beside the starters"] = _tally(run, chosen)
+
+
+def _routing(run: Run, chosen: Sequence[str | None], plain: Collection[str | None]) -> dict[str, Any]:
+    """How often the right one was chosen; for general questions that is any without an adapter."""
     kinds = run.by_kind(chosen)
-    hits = {kind: [who == (None if kind == GENERAL else kind) for who in each] for kind, each in kinds.items()}
+    hits = {kind: [who in plain if kind == GENERAL else who == kind for who in each] for kind, each in kinds.items()}
     return {kind: vars(figures.share(each)) for kind, each in hits.items()}
 
 
@@ -163,12 +191,12 @@ def _merges(run: Run, text: list[int]) -> None:
             target = merge(MergeRequest(run.settings.base, adapters, Path(folder) / "ties", trim=trim)).target
             with run.settings.open(target) as engine:
                 costs = figures.perplexity(text_losses(engine, text, {}))
-                run.add(f"TIES merge, trim {trim:g}", ask(engine, run.everything, {}), costs)
+                run.add(f"TIES merge, trim {trim:g}", ask(engine, run.requests, {}), costs)
 
 
 def _wall(run: Run, engine: Engine) -> wall.Wall:
     tasks = run.everything[:: max(1, len(run.everything) // run.settings.rounds)]
-    return wall.measure(engine, [prompt_tokens(engine, task) for task in tasks], list(run.specialists))
+    return wall.measure(engine, [prompt_tokens(engine, turns_of(task)) for task in tasks], list(run.specialists))
 
 
 def _four_at_a_time(settings: Settings, model: Path) -> wall.Wall:
