@@ -202,7 +202,8 @@ def _wall(run: Run, engine: Engine) -> wall.Wall:
 def _four_at_a_time(settings: Settings, model: Path) -> wall.Wall:
     """Random adapters of rank 16 on all projections of another model."""
     names = [f"random{at}" for at in range(4)]
-    with Engine(model, threads=settings.threads) as engine, tempfile.TemporaryDirectory() as folder:
+    # Random text soon repeats itself, and drafts of it would make one answer quicker than any real one.
+    with Engine(model, threads=settings.threads, speculation="off") as engine, tempfile.TemporaryDirectory() as folder:
         for at, name in enumerate(names):
             engine.load_adapter(name, write_random_adapter(Path(folder) / name, engine.info, rank=16, seed=at))
         return wall.measure(engine, [list(range(100, 132))] * settings.rounds, names)
