@@ -9,9 +9,9 @@ from bench.perplexity import Losses
 from bench.random_adapter import write_random_adapter
 from bench.swarm import __main__ as command
 from bench.swarm import choosing, figures, teaching
-from bench.swarm.run import Run, Settings, measure
+from bench.swarm.run import Run, Settings, decide, measure
 from bench.swarm.teaching import find
-from bench.tasks import general
+from bench.tasks import general, training
 from bench.tasks.task import KINDS
 from tests.oracle import tiny_models
 
@@ -126,6 +126,18 @@ def test_a_run_on_a_tiny_model(
     shown = capsys.readouterr().out
     assert "two specialists: sql routed right 0.0 %" in shown
     assert "wall time of four random adapters" in shown
+
+
+def test_the_coordinator_that_comes_along_decides(base: Path, runs: list[Path]) -> None:
+    taught = [
+        Specialist(kind, teaching.DESCRIPTIONS[kind], tuple(task.request for task in training(kind, 8, 1)))
+        for kind in KINDS
+    ]
+    run = Run.of(Settings(base, count=5), find(runs))
+    decisions = run.by_kind(decide(run, taught))
+    assert {kind: [decision.specialist for decision in decisions[kind]] for kind in KINDS} == {
+        kind: [kind] * 5 for kind in KINDS
+    }
 
 
 def test_both_adapters_added_are_their_linear_merge(base: Path, runs: list[Path], tmp_path: Path) -> None:

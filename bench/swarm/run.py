@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.perplexity import TEXT
 from bench.random_adapter import write_random_adapter
@@ -13,10 +13,10 @@ from bench.swarm import choosing, figures, wall
 from bench.swarm.asking import ask, prompt_tokens, text_losses, turns_of
 from bench.tasks import general, held_out, training
 from bench.tasks.task import KINDS
-from synapse_engine import Engine, _engine
+from synapse_engine import Engine
 from synapse_engine.merge import MergeRequest, merge
 from synapse_engine.routing import Router
-from synapse_engine.routing.opening import FOLDER, open_coordinator, space_of
+from synapse_engine.routing.opening import FOLDER, open_coordinator
 from synapse_engine.specialists import built_in
 from synapse_engine.specialists.applying import prompted
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bench.tasks import Task
     from synapse_engine.engine import Quant
     from synapse_engine.results import Generation
-    from synapse_engine.routing import Decision
+    from synapse_engine.routing import Bias, Decision
     from synapse_engine.specialists import Specialist
     from synapse_engine.specialists.applying import Turn
 
@@ -136,10 +136,16 @@ def measure(run: Run) -> None:
 
 def decide(run: Run, specialists: Iterable[Specialist]) -> list[Decision]:
     """The coordinator on every request, between these and the plain model, without feedback."""
-    coordinator = open_coordinator(run.settings.coordinator)
-    bias = _engine.HebbianBias(space_of(run.settings.coordinator), coordinator.info()["embedding"])
-    router = Router(coordinator, list(specialists), bias)
+    router = Router(open_coordinator(run.settings.coordinator), list(specialists), cast("Bias", _Untaught()))
     return [router.route(task.request) for task in run.everything]
+
+
+class _Untaught:
+    """In the place of what users' feedback taught."""
+
+    def bias(self, *_: object) -> dict[str, float]:
+        """None for anyone."""
+        return {}
 
 
 def _choices(run: Run, answers: Mapping[str | None, Sequence[Generation]]) -> None:
