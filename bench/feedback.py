@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,9 @@ class World:
     scores: list[Scores]
     labels: list[str]
     threshold: float
+    near: float | None = None
+    """How near feedback reaches wholly, and how far at all, if not as usual."""
+    far: float | None = None
 
     def decide(self, request: int, hebbian: HebbianBias) -> Decision:
         """Who would answer."""
@@ -84,7 +87,7 @@ class Reached:
 
 def live(world: World, user: User, seed: int) -> list[Reached]:
     """The user's 20 feedbacks."""
-    hebbian = HebbianBias("bench", len(world.scores[0].place))
+    hebbian = HebbianBias("bench", len(world.scores[0].place), near=world.near, far=world.far)
     router = Router(world.coordinator, built_in(), hebbian)
     half = len(user.kind) // 2
     own, unseen = user.kind[:half], user.kind[half:]
@@ -169,9 +172,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.feedback", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="7 N users of each kind; %(default)s")
     parser.add_argument("--coordinator", type=Path, default=FOLDER, help="the one that comes along")
+    parser.add_argument("--requests", type=Path, default=HELD_OUT, help="what they ask; the hand-written ones apart")
+    parser.add_argument("--near", type=float, help="cosine from which on feedback reaches wholly, to choose it")
+    parser.add_argument("--far", type=float, help="cosine up to which it does not reach, to choose it")
     parser.add_argument("--out", type=Path, help="all figures as JSON")
     arguments = parser.parse_args()
-    world = open_world(arguments.coordinator, list(read_requests(HELD_OUT)))
+    world = open_world(arguments.coordinator, list(read_requests(arguments.requests)))
+    world = replace(world, near=arguments.near, far=arguments.far)
     found = {}
     for name, users in kinds(world, arguments.seeds).items():
         found[name] = [live(world, user, seed) for seed, user in enumerate(users)]

@@ -8,7 +8,7 @@ import torch
 
 from synapse_engine.train.coordinator.export import Calibration, write_coordinator
 from synapse_engine.train.coordinator.grams import Grams
-from synapse_engine.train.coordinator.model import KIN, Coordinator, Kin
+from synapse_engine.train.coordinator.model import FAMILIES, Coordinator, Kin
 from synapse_engine.train.coordinator.reading import WINDOW
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary
 from synapse_engine.train.symbio_config import SymbioConfig
@@ -34,8 +34,10 @@ def tiny_coordinator(folder: Path, *, seed: int = 0) -> Path:
     )
     model = Coordinator(config)
     torch.nn.init.normal_(model.encoder.tok_emb.weight)
-    torch.nn.init.normal_(model.none_slope)
+    torch.nn.init.normal_(model.telling)
     torch.nn.init.normal_(model.query, std=0.5)
-    model.kin = Kin(Grams(tokenizer), torch.randn(512, KIN))
+    with torch.no_grad():
+        model.comparison.kin_scale.fill_(0.3)
+    model.kin = Kin(Grams(tokenizer), torch.randn(512, FAMILIES))
     write_coordinator(folder, model, tokenizer, Calibration(1.5, 0.4, {"seed": seed}), "# test\n", torch.float32)
     return folder

@@ -39,12 +39,13 @@ def test_a_correction_lasts_until_it_is_reset(home):
 
 def test_users_are_followed_within_twenty_feedbacks_and_others_keep_their_answers(world):
     draws = random.Random(1)
-    lives = [live(world, user, 1) for user in users_of_labels(world, draws, corrects=True)]
+    users = [user for _ in range(4) for user in users_of_labels(world, draws, corrects=True)]
+    lives = [live(world, user, seed) for seed, user in enumerate(users)]
     followed, spoiled = np.array([(life[-1].followed, life[-1].spoiled) for life in lives]).T
     assert lives[0][-1].feedbacks == CHECKPOINTS[-1] == 20
-    assert followed.mean() > 0.65
-    assert spoiled.mean() < 0.04
-    lives = [live(world, user, 1) for user in users_of_topics(world, draws, 7)]
+    assert followed.mean() > 0.8
+    assert spoiled.mean() < 0.03
+    lives = [live(world, user, seed) for seed, user in enumerate(users_of_topics(world, draws, 28))]
     followed, spoiled = np.array([(life[-1].followed, life[-1].spoiled) for life in lives]).T
-    assert followed.mean() > 0.75
+    assert followed.mean() > 0.8
     assert spoiled.mean() < 0.09

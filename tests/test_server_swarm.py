@@ -108,6 +108,16 @@ def test_a_specialist_by_name(server):
     assert "did you mean math?" in error["message"]
 
 
+def test_metrics_count_who_answered(server):
+    chosen = server.answered()["synapse"]["specialist"]
+    for stream in (False, True):
+        server.chat(model="synapse/sql", stream=stream)
+    shown = HTTP.get(f"{server.url}/metrics").text
+    count = 'synapse_specialist_requests_total{{mode="single",reason="{}",specialist="{}"}} {}.0'
+    assert count.format("chosen", chosen, 1) in shown
+    assert count.format("asked for", "sql", 2) in shown
+
+
 def test_a_models_own_name_is_not_routed(server):
     answer = server.answered("math: SAY:four", model=MODEL)
     assert "synapse" not in answer

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specialist_support import COOKING, write_adapter, write_specialist
+from synapse_engine._engine import RequestError
 from synapse_engine.specialists import Library, Specialist, SpecialistError, UnknownSpecialistError, parse_specialist
 from synapse_engine.specialists.adapters import AdapterFiles, Shelf
 from synapse_engine.specialists.reading import STARTERS
@@ -137,6 +138,7 @@ def test_add_refuses_half_an_adapter(library: Library, tmp_path: Path, missing: 
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
+from synapse_engine._engine import RequestError
 from synapse_engine.specialists import Library
 from synapse_engine.specialists import writing
 
@@ -225,6 +227,46 @@ def test_the_shelf_loads_once_and_again_when_a_file_changed(tmp_path: Path) -> N
     shelf.unload("synapse/cooking")
     shelf.ready(cook)
     assert len(engine.loaded) == 3
+
+
+class SmallEngine(Engine):
+    """Has room for two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here: set[str] = set()
+        self.full = "max_adapters"
+
+    def load_adapter(self, name: str, path: str) -> dict[str, str]:
+        if len(self.here - {name}) > 1:
+            error = RequestError("full")
+            error.param = self.full
+            raise error
+        self.here.add(name)
+        return super().load_adapter(name, path)
+
+    def unload_adapter(self, name: str) -> None:
+        self.here.remove(name)
+
+
+def test_without_room_the_longest_unused_makes_it(tmp_path: Path) -> None:
+    engine = SmallEngine()
+    shelf = Shelf(engine)
+    lora = write_adapter(tmp_path / "lora")
+    one, two, three = (replace(parse_specialist(COOKING, "x"), name=name, adapter=lora) for name in ("a", "b", "c"))
+    for specialist in (one, two, one, three):
+        shelf.ready(specialist)
+    assert engine.here == {"synapse/a", "synapse/c"}
+    engine.full = "max_adapter_bytes"
+    shelf.ready(two)
+    assert engine.here == {"synapse/b", "synapse/c"}
+    # Who has nothing to give up says so, and keeps what others have loaded.
+    with pytest.raises(RequestError, match="full"):
+        Shelf(engine).ready(one)
+    engine.full = "adapters"
+    with pytest.raises(RequestError, match="full"):
+        shelf.ready(one)
+    assert engine.here == {"synapse/b", "synapse/c"}
 
 
 def test_a_failed_load_is_tried_again(tmp_path: Path) -> None:

@@ -42,13 +42,13 @@ def test_scores_of_every_conversation(folder: Path) -> None:
     with torch.no_grad():
         shown = model.embed(texts)
         requests = model.embed([read_request(tokenizer, turns) for turns in CONVERSATIONS])
-        wanted = model.logits(requests, shown, about, len(built_in())) / settings["temperature"]
+        wanted = model.comparison.logits(requests, shown, about) / settings["temperature"]
     assert wanted.std() > 0.1
     for at, turns in enumerate(CONVERSATIONS):
         found = engine.score(turns)
         assert found["tokens"] == len(read_request(tokenizer, turns).ids)
         assert list(found["logits"]) == [specialist.name for specialist in built_in()]
-        assert np.abs(np.array(found["embedding"]) - requests[at].numpy()).max() < 1e-4
+        assert np.abs(np.array(found["embedding"]) - requests.vector()[at].numpy()).max() < 1e-4
         logits = [*found["logits"].values(), found["none_logit"]]
         assert np.abs(np.array(logits) - wanted[at].numpy()).max() < 1e-3
         assert found["embedding"] == engine.embed(turns)
@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "error", "message"),
     [
-        ("coordinator.json", '"version": 1', '"version": 2', _engine.FormatError, "version: expected 1, found 2"),
+        ("coordinator.json", '"version": 2', '"version": 1', _engine.FormatError, "version: expected 2, found 1"),
         ("coordinator.json", '"temperature": 1.5', '"temperature": 0', _engine.FormatError, "temperature: expected"),
         ("coordinator.json", '"threshold": 0.4', '"threshold": 4', _engine.FormatError, "threshold: expected 0 to 1"),
         ("coordinator.json", '"want": 128', '"want": 64', _engine.ModelError, "project.weight"),
@@ -113,7 +113,7 @@ def test_a_damaged_folder_is_refused(
 def test_info(folder: Path) -> None:
     info = _engine.Coordinator(str(folder)).info()
     model, _, _ = read_coordinator(folder)
-    scalars = 4
-    assert info["parameters"] == sum(p.numel() for p in model.parameters()) + model.kin.table.numel() - scalars
-    assert (info["embedding"], info["window"], info["source"]) == (264, 256, {"seed": 0})
+    numbers = len(list(model.comparison.parameters()))
+    assert info["parameters"] == sum(p.numel() for p in model.parameters()) + model.kin.table.numel() - numbers
+    assert (info["embedding"], info["window"], info["source"]) == (160, 256, {"seed": 0})
     assert (info["temperature"], info["threshold"]) == (1.5, pytest.approx(0.4))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,20 +12,23 @@ from tests.coordinator_fixture import TEXTS
 from synapse_engine import _engine
 from synapse_engine.specialists import built_in
 from synapse_engine.specialists.reading import STARTERS
-from synapse_engine.train.coordinator.calibrate import Judged, temperature, threshold, tune
+from synapse_engine.train.coordinator.calibrate import Judged, Table, threshold, tune
 from synapse_engine.train.coordinator.finish import finish
 from synapse_engine.train.coordinator.grams import Grams
-from synapse_engine.train.coordinator.meanings import first_embedding, neighbours
+from synapse_engine.train.coordinator.lessons import Lessons
+from synapse_engine.train.coordinator.meanings import neighbours
+from synapse_engine.train.coordinator.model import Comparison, Embedded, Shown
 from synapse_engine.train.coordinator.options import Options
-from synapse_engine.train.coordinator.pretended import Question, apart, outline, wish_groups, wishes
 from synapse_engine.train.coordinator.reading import Reading, read_request
 from synapse_engine.train.coordinator.start import Plan, start
 from synapse_engine.train.coordinator.tasks import Tasks
-from synapse_engine.train.coordinator.topics import Topic, Topics
+from synapse_engine.train.coordinator.topic import learn_table, topics
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary
+from synapse_engine.train.coordinator.wishes import apart, wishes
 from synapse_engine.train.errors import CheckpointError
 from synapse_engine.train.routing.generate import Generator, grammar
 from synapse_engine.train.routing.requests import LABELS, NONE
+from synapse_engine.train.routing.written import fields, written_requests, written_specialists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from synapse_engine.train.coordinator.tasks import Batch
     from synapse_engine.train.routing.grammar import Grammar
 
-TINY = Options(steps=4, batch_size=12, width=16, layers=1, ffn=16, vocab_size=400, vocabulary_rows=60, gram_rows=64)
+TINY = Options(
+    steps=4, batch_size=12, width=16, layers=1, ffn=16, vocab_size=400, vocabulary_rows=60, gram_rows=64, guests=6
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +51,29 @@ def grammars() -> Grammar:
 @pytest.fixture(scope="module")
 def batch(grammars: Grammar) -> Batch:
     tokenizer = learn_vocabulary(TEXTS, (), 300)
-    return Tasks(replace(TINY, batch_size=400), Generator(1, grammars), grammars, tokenizer, {}).batch(0)
+    known = (written_specialists(), fields(), None)
+    return Tasks(replace(TINY, batch_size=400), tokenizer, Generator(1, grammars), written_requests(), known, {}).batch(
+        0
+    )
 
 
-def test_what_is_wanted_is_there(batch: Batch) -> None:
-    rows = range(len(batch.requests))
-    assert all(batch.present[row, batch.wanted[row]] for row in rows)
-    assert batch.present[:, -1].all()
-    wanted = set(batch.wanted.tolist())
-    assert wanted >= set(range(len(STARTERS)))
-    assert batch.count in wanted
-    assert any(len(STARTERS) <= number < batch.count for number in wanted)
+def test_a_batch_has_requests_of_all_labels(batch: Batch) -> None:
+    assert len(batch.requests) == len(batch.labels)
+    assert set(batch.labels.tolist()) == set(range(len(LABELS)))
 
 
-def test_every_specialist_shows_itself(batch: Batch) -> None:
-    owners = batch.about.owner
-    assert len(batch.texts) == len(owners)
-    for owner in range(batch.count):
-        mine = owners == owner
-        assert batch.about.description[mine].sum() == 1
-        assert mine.sum() >= 2
+def test_every_guest_shows_itself_and_is_asked(batch: Batch) -> None:
+    texts, by, requests, wanted = batch.guests
+    assert by.count == TINY.guests
+    assert len(texts) == len(by.owner)
+    assert len(requests) == len(wanted)
+    assert set(wanted.tolist()) == set(range(by.count))
+    for owner in range(by.count):
+        mine = by.owner == owner
+        assert by.description[mine].sum() == 1
+        assert mine.sum() >= 3
+    shown = [tuple(reading.ids) for reading in texts]
+    assert not any(tuple(reading.ids) in shown for reading in requests)
 
 
 def test_wishes_are_leaves_of_every_label_and_language(grammars: Grammar) -> None:
@@ -74,7 +81,6 @@ def test_wishes_are_leaves_of_every_label_and_language(grammars: Grammar) -> Non
     assert {wish.family for wish in found} == {*STARTERS, NONE}
     assert {"general.advice", "de.math", "it.grammar", "sql.mislead", "code.paste"} <= {wish.section for wish in found}
     assert [wish.number for wish in found] == list(range(len(found)))
-    assert any("food" in wish.topics for wish in found)
 
 
 def test_what_is_apart_is_never_generated(grammars: Grammar) -> None:
@@ -83,40 +89,6 @@ def test_what_is_apart_is_never_generated(grammars: Grammar) -> None:
     assert len(found) / 15 < len(held) <= len(found) / 9
     left = {(wish.section, wish.template) for wish in wishes(kept)}
     assert not left & {(wish.section, wish.template) for wish in held}
-
-
-def test_pretended_specialists_serve_their_wishes(grammars: Grammar) -> None:
-    groups = wish_groups(grammars)
-    assert len(groups) > len(wishes(grammars))
-    for group in groups:
-        question = group.ask(Random(1))
-        assert group.may_serve(question)
-        assert group.describe(Random(1))
-    assert not groups[0].may_serve(groups[1].ask(Random(1)))
-    assert not groups[0].may_serve(Question("2 + 2", "math"))
-
-
-def test_topics_are_words_of_like_meaning() -> None:
-    words = [f"{letter * 3}{number}" for letter in "ab" for number in "xyzuvw"]
-    tokenizer = learn_vocabulary([" ".join([""] + words * 9)], (), 360)
-    ids = [tokenizer.token_to_id(f"Ġ{word}") for word in words]
-    near = {token: [other for other in group if other != token] for group in (ids[:6], ids[6:]) for token in group}
-    first, second = Topic(tuple(words[:6])), Topic(tuple(words[6:]))
-    drawn = Topics(tokenizer, near).draw(20, Random(1))
-    assert {frozenset(topic.words) for topic in drawn} == {frozenset(words[:6]), frozenset(words[6:])}
-    question = first.ask(Random(3))
-    assert question.family == "general"
-    assert first.may_serve(question)
-    assert not second.may_serve(question)
-    assert not first.may_serve(Question(question.text, "math"))
-    assert any(word in first.describe(Random(2)) for word in words[:6])
-    assert Topics(tokenizer, {}).draw(3, Random(1)) == []
-
-
-def test_an_outline_names_what_varies(grammars: Grammar) -> None:
-    outlines = [outline(template) for template in grammars.templates("math.prove")]
-    assert any("claim" in text for text in outlines)
-    assert not any("{" in text for text in outlines)
 
 
 def run(out: Path, minutes: float | None = None, **options: Any) -> dict[str, torch.Tensor]:
@@ -158,27 +130,65 @@ def test_a_run_becomes_a_folder(tmp_path: Path) -> None:
     assert "# coordinator" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_temperature_undoes_what_was_too_sure() -> None:
-    random = Random(1)
-    truth = torch.tensor([random.randrange(8) for _ in range(4000)])
-    logits = torch.zeros(4000, 8)
-    # The right one has a probability of e^2 / (e^2 + 7) = 0.51, and is the likeliest in so many cases.
-    for row, right in enumerate(truth):
-        chosen = right if random.random() < 0.5135 else (right + random.randrange(1, 8)) % 8
-        logits[row, chosen] = 2.0
-    assert temperature(logits, truth) == pytest.approx(1.0, rel=0.1)
-    assert temperature(logits * 3, truth) == pytest.approx(3.0, rel=0.1)
+def judged(*, opinion: torch.Tensor, kin: torch.Tensor, labels: torch.Tensor) -> Judged:
+    """Requests that only their families tell apart, and one example for each starter."""
+    families, alike = len(LABELS), torch.ones(len(labels), 1)
+    requests = Embedded(alike, alike, opinion, kin)
+    ones = torch.ones(len(STARTERS), 1)
+    own = 20 * torch.eye(families)[: len(STARTERS)]
+    by = Shown(torch.arange(len(STARTERS)), torch.zeros(len(STARTERS), dtype=torch.bool), len(STARTERS))
+    return Judged(Table(Embedded(ones, ones, own, own), by, requests, labels), [], [])
 
 
-def test_tuning_finds_the_part_that_is_right() -> None:
-    truth = torch.arange(800) % 8
-    right = torch.nn.functional.one_hot(truth, 8).float()
-    noise = torch.rand(800, 8, generator=torch.Generator().manual_seed(1))
-    by_topic, by_kin = (tune(Judged(noise, *parts, truth)) for parts in ((right, noise), (noise, right)))
-    assert by_topic.about_scale > by_topic.kin_scale
-    assert by_kin.kin_scale > by_kin.about_scale
-    judged = Judged(noise, right, noise, truth)
-    assert judged.accuracy(judged.logits(16.0, 0.0)) == 1.0
+def test_tuning_finds_who_is_right_and_how_often() -> None:
+    random = torch.Generator().manual_seed(1)
+    labels = torch.randint(len(LABELS), (3000,), generator=random)
+    # Right in 60 of 100 cases, and always sure.
+    said = torch.where(torch.rand(3000, generator=random) < 0.6, labels, torch.randint(8, (3000,), generator=random))
+    right = 9 * torch.nn.functional.one_hot(said, len(LABELS)).float()
+    noise = torch.randn(3000, len(LABELS), generator=random)
+    by_opinion, by_kin = Comparison(), Comparison()
+    tune(by_opinion, judged(opinion=right, kin=noise, labels=labels))
+    table = judged(opinion=noise, kin=right, labels=labels)
+    warmth = tune(by_kin, table)
+    assert by_opinion.want_scale > 0.1 > abs(by_opinion.kin_scale)
+    assert by_kin.kin_scale > 0.1 > abs(by_kin.want_scale)
+    probabilities = torch.softmax(table.starters.logits(by_kin) / warmth, -1)
+    known = labels < len(STARTERS)
+    assert table.accuracy(by_kin) == pytest.approx(0.65, abs=0.03)
+    assert float(probabilities.detach().amax(-1)[known].mean()) == pytest.approx(0.65, abs=0.04)
+
+
+def test_a_specialist_is_found_by_its_topic_and_only_in_its_families() -> None:
+    comparison = Comparison()
+    sure = 20 * torch.eye(len(LABELS))
+    # Two specialists of the first family, for one direction each, and one of the second family.
+    about = torch.eye(3)[[0, 0, 1, 1, 0, 0]]
+    family = sure[[0, 0, 0, 0, 1, 1]]
+    by = Shown(torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([True, False] * 3), 3)
+    shown = Embedded(about, about, family, family)
+    asked = torch.eye(3)[[0, 1, 0, 2]]
+    of = sure[[0, 0, 1, 5]]
+    logits = comparison.logits(Embedded(asked, asked, of, of), shown, by)
+    assert logits.argmax(-1).tolist() == [0, 1, 2, 3]
+
+
+def test_a_table_learns_where_texts_point() -> None:
+    tokenizer = learn_vocabulary([" cat dog fork the" * 9], (), 320)
+    texts = ["the cat", "the dog", "the fork"] * 8000
+    vectors = torch.eye(3)[[0, 0, 1] * 8000]
+    table = learn_table(
+        tokenizer, Lessons(texts, vectors), torch.eye(3)[torch.arange(320) % 3][: tokenizer.get_vocab_size()]
+    )
+    found = topics(table, [Reading(tokenizer.encode(text).ids, 0) for text in ("the cat", "the fork")])
+    assert found[:, :2].argmax(-1).tolist() == [0, 1]
+    # What stands before decides only if the request tells nothing.
+    cat, fork, the = (tokenizer.encode(text).ids for text in (" cat", " fork", " the"))
+    one = 5 * torch.nn.functional.normalize(table, dim=-1)
+    one[the] = 0
+    told = topics(one, [Reading([*cat, *fork], len(cat)), Reading([*cat, *the], len(cat))])
+    assert float(told[0] @ one[fork[0]]) > 4.5
+    assert float(told[1] @ one[cat[0]]) == pytest.approx(5)
 
 
 def test_a_threshold_refuses_few() -> None:
@@ -220,4 +230,3 @@ def test_neighbours_are_whole_words_of_like_meaning() -> None:
     near = neighbours(tokenizer, table)
     assert set(near) == {cat, dog, fork}
     assert near[cat][0] == dog
-    assert first_embedding(table, 2).std() == pytest.approx(0.5)

@@ -48,7 +48,8 @@ def create_app(
     options.check()
     registry = Registry(engines, options.aliases, new_queue)
     file = None if options.trace is None else TraceFile(options.trace, text=options.trace_text)
-    state = State(options, registry, Metrics(registry), desk or Desk(Library(), open_router), Trace(file))
+    metrics = Metrics(registry)
+    state = State(options, registry, metrics, desk or Desk(Library(), open_router), Trace(file, metrics.answers))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

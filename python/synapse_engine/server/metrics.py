@@ -60,6 +60,13 @@ class Metrics:
             "synapse_http_requests", "HTTP responses", ("method", "path", "status"), registry=self._registry
         )
 
+        self.answers = Counter(
+            "synapse_specialist_requests",
+            "Requests by the specialist that answered",
+            ("specialist", "mode", "reason"),
+            registry=self._registry,
+        )
+
     def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"synapse_{name}_seconds", what, ("model",), buckets=buckets, registry=self._registry)
 

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from synapse_engine._engine import RequestError
 from synapse_engine.specialists.reading import SpecialistError
 from synapse_engine.store.digest import sha256_of
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "synapse/"
+# What an engine names when there is no room for an adapter.
+_FULL = ("max_adapters", "max_adapter_bytes")
 _HINT = f"an adapter is a PEFT folder ({CONFIG} and {WEIGHTS}) or a GGUF file"
 
 
@@ -78,11 +81,15 @@ class AdapterEngine(Protocol):
 
 
 class Shelf:
-    """Which adapters of specialists one engine has: loaded at first use, replaced when their files changed."""
+    """Which adapters of specialists one engine has: loaded at first use, replaced when their files changed.
+
+    If the engine has no room, those of specialists that were unused for longest make it; others stay.
+    """
 
     def __init__(self, engine: AdapterEngine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        # The longest unused first.
         self._loaded: dict[str, tuple[tuple[str, int, int, int], ...]] = {}
         self._asked: dict[str, Specialist] = {}
 
@@ -99,9 +106,23 @@ class Shelf:
             files = AdapterFiles.at(specialist.adapter)
             state = files.state()
             if self._loaded.get(name) != state:
-                self._engine.load_adapter(name, str(files.path))
-                self._loaded[name] = state
+                self._load(name, files.path)
+            self._loaded.pop(name, None)
+            self._loaded[name] = state
         return name
+
+    def _load(self, name: str, path: Path) -> None:
+        while True:
+            try:
+                self._engine.load_adapter(name, str(path))
+            except RequestError as error:
+                unused = next((other for other in self._loaded if other != name), None)
+                if error.param not in _FULL or unused is None:
+                    raise
+                del self._loaded[unused]
+                self._engine.unload_adapter(unused)
+            else:
+                return
 
     def ready_again(self, names: Iterable[str]) -> bool:
         """Loads those of ``names`` that were taken out since they were made ready; whether there was one."""

@@ -1,4 +1,4 @@
-"""Writes down what became of each decision: answered, failed, or given up by the client."""
+"""Counts and writes down what became of each decision: answered, failed, or given up by the client."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from contextlib import aclosing, contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from synapse_engine.routing import NONE
 from synapse_engine.server.errors import ApiError, ClientGoneError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+
+    from prometheus_client import Counter
 
     from synapse_engine.server.swarm.report import Report
     from synapse_engine.traces import TraceFile
@@ -21,8 +24,8 @@ LEFT = "client left"
 class Trace:
     """The trace of a server, if it keeps one. A request without a report has no decision to note."""
 
-    def __init__(self, file: TraceFile | None) -> None:
-        self._file = file
+    def __init__(self, file: TraceFile | None, counter: Counter) -> None:
+        self._file, self._counter = file, counter
 
     @contextmanager
     def failures(self, report: Report | None) -> Iterator[None]:
@@ -62,7 +65,11 @@ class Trace:
             self._file.close()
 
     def _note(self, report: Report | None, failure: str | None = None) -> None:
-        if self._file is not None and report is not None:
+        if report is None:
+            return
+        decision = report.plan.decision
+        self._counter.labels(report.chosen or NONE, report.plan.mode, decision.reason).inc()
+        if self._file is not None:
             self._file.add(record(report, failure or report.finish or "failed"))
 
 

@@ -17,8 +17,14 @@ def add_plan(parser: ArgumentParser) -> None:
     """What a plan needs."""
     parser.add_argument("--out", type=Path, required=True, help="where the run lies")
     parser.add_argument("--real", type=Path, help="pieces of real text, as routing.harvest writes them")
-    parser.add_argument("--apart", type=Path, help="held-out requests; rows that are the same or near are left out")
+    parser.add_argument(
+        "--hold-out",
+        type=Path,
+        dest="apart_file",
+        help="held-out requests; rows that are the same or near are left out",
+    )
     parser.add_argument("--meanings", type=Path, help="folder of a sentence model: what tokens mean at first")
+    parser.add_argument("--glosses", type=Path, help="further texts, as train.coordinator.glosses writes them")
     for field in fields(Options):
         kind = float if isinstance(field.default, float) else int
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
@@ -27,4 +33,4 @@ def add_plan(parser: ArgumentParser) -> None:
 def read_plan(given: Namespace) -> Plan:
     """The plan of ``add_plan``'s arguments."""
     options = Options(**{field.name: getattr(given, field.name) for field in fields(Options)})
-    return Plan(given.out, options, given.real, given.apart, given.meanings)
+    return Plan(given.out, options, given.real, given.apart_file, given.meanings, given.glosses)

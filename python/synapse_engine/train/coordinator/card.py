@@ -32,7 +32,8 @@ class Facts:
 _LIMITS = """## Limits
 
 It knows six languages, English best. Requests at the end of long stories and turns that go on with what was said are
-weakest. A specialist of a user's that is near a starter is often passed over in favour of that one. What is noise or an
+weakest. A specialist of a user's is found by its words: requests without any that tell its topic are often passed over
+in favour of a starter's. What is noise or an
 order to a device, and no question to anybody, is told from the rest most of the time only. `docs/routing.md` has more.
 """
 
@@ -80,7 +81,8 @@ def _recipe(facts: Facts) -> str:
         ("Learning rate", f"{options['learning_rate']}, warm-up, cosine; times {options['embedding_rate']} for tokens"),
         ("Label smoothing", str(options["smoothing"])),
         ("N-grams", f"{options['gram_rows']:,} requests, one pass of AdaGrad"),
-        ("Lessons", f"{options['lessons_per_step']} a step, their loss times {options['lesson_weight']}"),
+        ("Topics", f"{options['lessons_per_step']} texts a step, their loss times {options['lesson_weight']}"),
+        ("Specialists", f"{options['guests']} a step, their loss times {options['guest_weight']}"),
         ("Precision", "bf16 products, f32 weights; f16 in this folder"),
         ("Time", f"{facts.minutes:.0f} minutes on one shared core"),
         ("Seed", str(options["seed"])),
@@ -90,13 +92,15 @@ def _recipe(facts: Facts) -> str:
 
 def _judged(facts: Facts) -> str:
     calibration = facts.calibration
-    count, share = calibration.source["ways_apart"], calibration.source["accuracy"]
+    apart, accuracy, found, kept = (calibration.source[name] for name in ("apart", "accuracy", "found", "kept"))
     return f"""## How sure it is
 
-{count} ways to ask were kept from training. Requests generated from these and as many others, of another seed,
-gave how much each part of a score counts, the temperature, {calibration.temperature:.2f}, and the threshold,
-{calibration.threshold:.2f}; {share:.1%} of them find their specialist. The n-grams were then learnt again from
-all ways to ask.
+{apart["ways"]} ways to ask, {apart["requests"]} written requests and {apart["specialists"]} written specialists were
+kept from training. They gave all numbers of `coordinator.json`, by cross-entropy: how much each part of a score counts,
+the temperature, {calibration.temperature:.2f}, and the threshold, {calibration.threshold:.2f}. {accuracy:.1%} of the
+starters' requests found their specialist then, and {found:.1%} of those for specialists that people wrote, six of
+which stood beside the starters; `general` kept {kept:.1%} of its own then. The n-grams were then learnt again from
+everything.
 """
 
 
@@ -104,15 +108,17 @@ def _data(facts: Facts) -> str:
     meanings = facts.data.get("meanings")
     text = """## Data
 
-Generated requests (`synapse_engine.train.routing`); those near a hand-written one of `bench/data/routing.jsonl` are
-left out, and some tokens of the others are dropped or replaced by words of like meaning.
+Requests from grammars and requests, specialists and words written by hand (`synapse_engine.train.routing`); those near
+one of `bench/data/routing.jsonl` are left out, and some tokens of the others are dropped or replaced by words of like
+meaning.
 """
     if meanings:
-        text += f"""
+        text += """
 The sentence model all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) says what each token means before training,
-and what some {facts.options["lessons"]:,} texts are about, which half of the embedding learns to say as well.
-Nothing else of it is in here.
+and what texts are about, which a part of the embedding learns to say as well. Nothing else of it is in here.
 """
+    if facts.data.get("glosses"):
+        text += "\nAmong these texts are definitions and sentences of WordNet 3.0 (Princeton University).\n"
     if facts.sources:
         listed = "".join(f"- {source}\n" for source in facts.sources)
         text += f"\nReal text in some of the requests, each piece from a package with its licence:\n\n{listed}"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 
 from synapse_engine.convert.target import new_folder, write_bytes, write_json, write_text
 from synapse_engine.train.coordinator.grams import Grams
-from synapse_engine.train.coordinator.model import ABOUT, WANT, Coordinator, Kin
+from synapse_engine.train.coordinator.model import WANT, Coordinator, Kin
 from synapse_engine.train.coordinator.vocabulary import read_vocabulary
 from synapse_engine.train.errors import CheckpointError, ConfigError
 from synapse_engine.train.symbio_config import SymbioConfig
@@ -22,11 +22,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 _GRAMS = "coordinator.grams"
 SETTINGS = "coordinator.json"
 # Tensors that are not the encoder's: in the file, and in the module.
-_OWN = ("query", "project.weight", "project.bias", "about.weight", "about.bias", "none_slope")
+_OWN = (
+    "query",
+    "project.weight",
+    "project.bias",
+    "families.weight",
+    "families.bias",
+    "about.weight",
+    "about.bias",
+    "telling",
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,9 @@ def write_coordinator(
     if model.kin is None:
         raise ConfigError("this coordinator has no n-grams", "set `kin` first")
     tensors[_GRAMS] = _converted(model.kin.table, dtype)
+    numbers = {name: number.item() for name, number in model.comparison.named_parameters()}
     names = {torch.float16: "float16", torch.float32: "float32"}
-    settings = {"version": VERSION, "want": WANT, "about": ABOUT} | model.numbers() | asdict(calibration)
+    settings = {"version": VERSION, "want": WANT} | numbers | asdict(calibration)
     with new_folder(target, force=force) as folder:
         write_bytes(folder / "model.safetensors", save(tensors, {"format": "pt"}))
         write_json(folder / "config.json", model.config.to_json() | {"dtype": names[dtype]})
@@ -82,13 +92,9 @@ def read_coordinator(folder: Path) -> tuple[Coordinator, Tokenizer, dict[str, An
             name.removeprefix("coordinator.") if name.startswith("coordinator.") else f"encoder.{name}": tensor.float()
             for name, tensor in tensors.items()
         }
-        state["log_scale"] = torch.tensor(settings["scale"]).log()
-        state["log_sharpness"] = torch.tensor(settings["sharpness"]).log()
-        state["description_weight"] = torch.tensor(settings["description_weight"])
-        state["none_bias"] = torch.tensor(settings["none_bias"])
+        for name, _ in model.comparison.named_parameters():
+            state[f"comparison.{name}"] = torch.tensor(settings[name])
         model.load_state_dict(state)
-        model.about_scale, model.about_sharpness = settings["about_scale"], settings["about_sharpness"]
-        model.kin_scale, model.kin_sharpness = settings["kin_scale"], settings["kin_sharpness"]
         tokenizer = read_vocabulary((folder / "tokenizer.json").read_text("utf-8"))
         model.kin = Kin(Grams(tokenizer), table)
     except FileNotFoundError as error:

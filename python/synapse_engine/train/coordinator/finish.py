@@ -20,9 +20,9 @@ from synapse_engine.train.routing.requests import LABELS
 
 
 def finish(plan: Plan, target: Path, *, force: bool = False) -> None:
-    """Calibrates the run's model on the ways to ask that it never saw, and writes it.
+    """Calibrates the run's model on what it never saw, and writes it.
 
-    The n-grams that are written saw these ways, too; what they are weighed by was found with others that did not.
+    The n-grams that are written saw this, too; what they are weighed by was found with others that did not.
     """
     run = start(plan)
     model = run.trainer.model.eval()
@@ -35,21 +35,20 @@ def finish(plan: Plan, target: Path, *, force: bool = False) -> None:
 
 
 def _calibrated(plan: Plan, run: Run) -> Calibration:
-    """Sets how much each part of the model's score counts."""
-    model, judged = run.trainer.model, run.judged()
-    tuned = tune(judged)
-    model.about_scale, model.kin_scale = tuned.about_scale, tuned.kin_scale
+    """Sets the numbers of the model's comparison."""
+    comparison, judged = run.trainer.model.comparison, run.judged()
+    warmth = tune(comparison, judged)
     with torch.no_grad():
-        model.none_bias.add_(tuned.none_shift)
-    logits = judged.logits(tuned.about_scale, tuned.kin_scale, tuned.none_shift)
-    source = {
-        "step": run.trainer.step,
-        "seed": plan.options.seed,
-        "ways_apart": run.wishes_apart,
-        "accuracy": round(judged.accuracy(logits), 4),
-    }
-    warmth = tuned.temperature
-    return Calibration(round(warmth, 4), threshold(logits / warmth, judged.truth), source)
+        logits = judged.starters.logits(comparison) / warmth
+        source = {
+            "step": run.trainer.step,
+            "seed": plan.options.seed,
+            "apart": run.apart,
+            "accuracy": round(judged.accuracy(comparison), 4),
+            "found": round(judged.found(comparison), 4),
+            "kept": round(judged.kept(comparison), 4),
+        }
+    return Calibration(round(warmth, 4), threshold(logits, judged.labels), source)
 
 
 def _facts(plan: Plan, run: Run, calibration: Calibration) -> Facts:
@@ -59,7 +58,7 @@ def _facts(plan: Plan, run: Run, calibration: Calibration) -> Facts:
         config=trainer.model.config,
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()) + ROWS * len(LABELS),
         options=plan.options.decisive(),
-        data={"meanings": plan.meanings is not None},
+        data={"meanings": plan.meanings is not None, "glosses": plan.glosses is not None},
         step=trainer.step,
         minutes=trainer.seconds / 60,
         calibration=calibration,

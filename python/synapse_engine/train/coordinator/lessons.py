@@ -1,4 +1,4 @@
-"""Texts of all kinds with what a sentence model makes of them, for a coordinator to learn what texts are about.
+"""What texts are about, to learn it: texts with what a sentence model makes of them, and specialists with requests.
 
 What a request wants is learnt from its label; but requests of one label that are about different things would come to
 look the same, and a user's specialist is for one of these things.
@@ -6,33 +6,43 @@ look the same, and a user's specialist is for one of these things.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from synapse_engine.train.coordinator.model import ABOUT
+from synapse_engine.train.errors import DataError
+from synapse_engine.train.routing.written import Field, WrittenSpecialist, translations, written_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from random import Random
 
     from torch import Tensor
 
     from synapse_engine.train.coordinator.meanings import SentenceModel
-    from synapse_engine.train.coordinator.pretended import WishGroup
-    from synapse_engine.train.coordinator.topics import Topics
     from synapse_engine.train.routing.generate import Generator
     from synapse_engine.train.routing.grammar import Real
 
 _LETTERS = 240
-# Of a dozen texts so many are generated requests, requests for a wish, for a topic, and real text.
-_SHARES = {"request": 4, "wish": 2, "topic": 3, "real": 3}
+# Axes are found on so many texts.
+_SAMPLE = 20_000
+# Generated requests among the texts.
+_GENERATED = 30_000
+
+
+class Lesson(NamedTuple):
+    """A text, and another one that means the same: itself, its translation."""
+
+    text: str
+    means: str
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """Texts and unit vectors (texts, ABOUT)."""
+    """Texts and unit vectors (texts, width)."""
 
     texts: list[str]
     vectors: Tensor
@@ -45,32 +55,59 @@ class Lessons:
 
 def collect(
     generator: Generator,
-    groups: Sequence[WishGroup],
-    topics: Topics,
     real: Mapping[str, Sequence[Real]],
-    count: int,
-) -> list[str]:
-    """Different texts, at most ``count``, none long."""
-    random = Random("lessons")  # noqa: S311
-    pieces = [piece.text for kind in sorted(real) for piece in real[kind]]
-
-    def one(row: int) -> Iterator[str]:
-        kind = random.choices(list(_SHARES), list(_SHARES.values()))[0]
-        if kind == "wish":
-            yield random.choice(groups).ask(random).text
-        elif kind == "real" and pieces:
-            yield random.choice(pieces)
-        elif kind == "topic":
-            yield from (topic.ask(random).text for topic in topics.draw(1, random))
-        else:
-            yield generator.row(row).text
-
-    return list(dict.fromkeys(text[:_LETTERS].strip() for row in range(count) for text in one(row)))
+    specialists: Sequence[WrittenSpecialist],
+    glosses: Path | None,
+) -> list[Lesson]:
+    """Different texts, none long."""
+    texts = [generator.row(row).text for row in range(_GENERATED)]
+    texts += [request.text for request in written_requests()]
+    texts += [text for one in specialists for text in (one.description, *one.texts)]
+    texts += [piece.text for kind in sorted(real) for piece in real[kind]]
+    texts += read_glosses(glosses) if glosses else []
+    found = [Lesson(text, text) for text in dict.fromkeys(text[:_LETTERS].strip() for text in texts)]
+    return found + [Lesson(text, english) for text, english in translations()]
 
 
-def teach(model: SentenceModel, texts: list[str]) -> Lessons:
-    """The model's vectors on their main axes."""
-    vectors = model.embed(texts)
-    centred = vectors - vectors.mean(0)
-    _, _, axes = torch.linalg.svd(centred[:5000], full_matrices=False)
-    return Lessons(texts, torch.nn.functional.normalize(vectors @ axes[:ABOUT].T, dim=-1).half())
+def read_glosses(file: Path) -> list[str]:
+    """The texts of a file that ``glosses`` wrote."""
+    try:
+        return [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: {error}", "python -m synapse_engine.train.coordinator.glosses writes one") from error
+
+
+def teach(model: SentenceModel, lessons: Sequence[Lesson], width: int) -> tuple[Lessons, Tensor]:
+    """The model's vectors on their main axes, without what all have in common; and these axes, as columns."""
+    meant = list(dict.fromkeys(lesson.means for lesson in lessons))
+    vectors = model.embed(meant)
+    vectors -= vectors.mean(0)
+    sample = vectors[torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:_SAMPLE]]
+    axes = torch.linalg.svd(sample, full_matrices=False).Vh[:width].T
+    reduced = torch.nn.functional.normalize(vectors @ axes, dim=-1).half()
+    places = {text: at for at, text in enumerate(meant)}
+    return Lessons([one.text for one in lessons], reduced[[places[one.means] for one in lessons]]), axes
+
+
+class Guest(NamedTuple):
+    """A specialist as it stands beside others for one step: what it shows, and what is asked of it."""
+
+    description: str
+    examples: list[str]
+    asked: list[str]
+
+
+def guests(
+    specialists: Sequence[WrittenSpecialist], fields: Sequence[Field], count: int, asked: int, random: Random
+) -> Iterator[Guest]:
+    """So many different ones, a third of them fields whose texts are a few words each."""
+    of_fields = min(len(fields), count // 3)
+    for one in random.sample(specialists, min(len(specialists), count - of_fields)):
+        texts = random.sample(one.texts, len(one.texts))
+        shown = random.randint(3, 7)
+        yield Guest(one.description, texts[asked : asked + shown], texts[:asked])
+    for field in random.sample(fields, of_fields):
+        words = random.sample(field.words, len(field.words))
+        cut = [words[at : at + 5] for at in range(0, len(words) - 4, 5)]
+        texts = [" ".join(part[: random.randint(2, 5)]) for part in cut]
+        yield Guest(field.name, texts[asked:], texts[:asked])

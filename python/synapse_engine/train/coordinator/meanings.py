@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _BATCH = 256
 NEAR = 16
-_SIZE = 0.5
 
 
 class SentenceModel:
@@ -72,16 +71,6 @@ def meanings(tokenizer: Tokenizer, model: SentenceModel) -> Tensor:
     texts = [tokenizer.decode([token], skip_special_tokens=False) for token in range(tokenizer.get_vocab_size())]
     table = model.embed(texts)
     return functional.normalize(table - table.mean(0), dim=-1)
-
-
-def first_embedding(table: Tensor, width: int) -> Tensor:
-    """The meanings on their ``width`` main axes.
-
-    Numbers of about this size change little while a model learns, so that words it sees stay near those it does not.
-    """
-    _, _, axes = torch.linalg.svd(table, full_matrices=False)
-    reduced: Tensor = table @ axes[:width].T
-    return _SIZE * reduced / reduced.std()
 
 
 def neighbours(tokenizer: Tokenizer, table: Tensor) -> dict[int, list[int]]:

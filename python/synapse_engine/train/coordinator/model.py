@@ -1,21 +1,23 @@
-"""The coordinator in PyTorch: an organelle model that embeds texts, and the few numbers that compare them.
+"""The coordinator in PyTorch: what it makes of a text, and how it compares one with what specialists show.
 
-A text becomes three unit vectors: what it wants, which is learnt from labels; what it is about, which is learnt from a
-sentence model; and whose kin it is, which n-grams say (``grams.py``). A specialist's logit is the sum of three
-similarities, each between the mean and the maximum over what it shows: ``near(x, k) = log(mean(exp(k * x))) / k`` of
-the cosines. The examples alone count for what is wanted, and the description by a weight of its own.
+Of a text it knows what it wants, which decides on its *family*, one of the labels of generated requests; and what it is
+about. The family is learnt from labels, by organelles (``Coordinator``) and by n-grams (``grams.py``); what a text is
+about from a sentence model and from specialists that people wrote. A specialist serves the families of its examples,
+and fits a request of these as well as its topic does:
+``near(cosines to its examples) + w * cosine to its description`` with ``near(x) = log(mean(exp(k * x))) / k``.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synapse_engine.train.coordinator.reading import MARKERS
+from synapse_engine.train.coordinator.topic import topics
 from synapse_engine.train.organelles import LongConv
 from synapse_engine.train.routing.requests import LABELS
 from synapse_engine.train.symbio import SymbioModel
@@ -27,24 +29,45 @@ if TYPE_CHECKING:
     from synapse_engine.train.coordinator.reading import Reading
     from synapse_engine.train.symbio_config import SymbioConfig
 
-# What a request wants, and what it is about.
-WANT, ABOUT, KIN = 128, 128, len(LABELS)
-# How much topic and kin count, and how much more the nearest text of a specialist does than the others. Not learnt:
-# requests of the grammars do without, but others do not. ``calibrate`` chooses the scales.
-ABOUT_SCALE, ABOUT_SHARPNESS = 12.0, 10.0
-KIN_SCALE, KIN_SHARPNESS = 24.0, 5.0
+WANT, FAMILIES = 128, len(LABELS)
+# A probability that anything has.
+CHANCE = 1e-4
 # Texts of like length go through the encoder together; more of them need more padding, fewer need more passes.
-_GROUP = 32
-_WANT, _ABOUT, _KIN = slice(WANT), slice(WANT, WANT + ABOUT), slice(WANT + ABOUT, WANT + ABOUT + KIN)
-_PARTS = 3
+_GROUP = 64
+_LEAST = 1e-30
+# Of the numbers of a token, at first.
+_SIZE = 0.5
+
+
+class Embedded(NamedTuple):
+    """What the encoder knows of texts."""
+
+    want: Tensor
+    """Unit vectors (texts, WANT)."""
+    about: Tensor
+    """Unit vectors (texts, width)."""
+    opinion: Tensor
+    """(texts, FAMILIES), logits of the encoder alone."""
+    kin: Tensor
+    """(texts, FAMILIES), logits of the n-grams alone."""
+
+    def vector(self) -> Tensor:
+        """(texts, WANT + width), of length 1."""
+        return functional.normalize(torch.cat([self.want, self.about], dim=-1), dim=-1)
+
+    def rows(self, chosen: Tensor | slice) -> Embedded:
+        """Some of the texts."""
+        return Embedded(*(part[chosen] for part in self))
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is known of specialists, as rows of ``(texts, embedding)``: which are whose, and which describe."""
+    """What is known of specialists, as rows of texts: which are whose, and which describe."""
 
     owner: Tensor  # (texts,) number of the specialist
     description: Tensor  # (texts,) whether it is one
+    count: int
+    """Specialists."""
 
 
 class Kin:
@@ -54,8 +77,46 @@ class Kin:
         self._grams, self.table = grams, table
 
     def of(self, readings: Sequence[Reading]) -> Tensor:
-        """Unit vectors (readings, KIN)."""
-        return functional.normalize(self._grams.sums(self.table, readings)[0], dim=-1)
+        """Logits (readings, FAMILIES)."""
+        return self._grams.sums(self.table, readings)[0]
+
+
+class Comparison(nn.Module):
+    """The numbers that make scores of what was embedded. ``calibrate`` finds all but the first two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.about_sharpness = nn.Parameter(torch.tensor(3.0))
+        self.description_weight = nn.Parameter(torch.tensor(0.4))
+        self.want_scale = nn.Parameter(torch.tensor(1.0))
+        self.kin_scale = nn.Parameter(torch.tensor(0.0))
+        self.none_shift = nn.Parameter(torch.tensor(0.0))
+        self.about_scale = nn.Parameter(torch.tensor(10.0))
+        self.none_bias = nn.Parameter(torch.tensor(0.0))
+
+    def families(self, texts: Embedded) -> Tensor:
+        """Probabilities (texts, FAMILIES)."""
+        logits = self.want_scale * texts.opinion + self.kin_scale * texts.kin
+        return torch.softmax(logits + self.none_shift * functional.one_hot(torch.tensor(FAMILIES - 1), FAMILIES), -1)
+
+    def topic(self, about: Tensor, shown: Tensor, by: Shown) -> Tensor:
+        """(texts, width) and (shown texts, width) to how well topics fit: (texts, specialists)."""
+        cosines = about @ shown.T
+        return self._near(cosines, by) + self.description_weight * _mean_of_owner(cosines, by, by.description)
+
+    def logits(self, requests: Embedded, shown: Embedded, by: Shown) -> Tensor:
+        """(requests, specialists + 1), not calibrated; the last column is nobody."""
+        asked = self.families(requests)
+        serves = _mean_of_owner(self.families(shown).T, by, ~by.description).T
+        topic = self.topic(requests.about, shown.about, by)
+        unserved = asked @ (1 - serves).prod(0)
+        fits = (asked @ serves.T + CHANCE).log() + self.about_scale * topic
+        return torch.cat([fits, ((unserved + CHANCE).log() + self.none_bias)[:, None]], dim=-1)
+
+    def _near(self, cosines: Tensor, by: Shown) -> Tensor:
+        """Between the mean and the maximum over a specialist's examples."""
+        raised = _mean_of_owner((self.about_sharpness * (cosines - 1)).exp(), by, ~by.description)
+        return 1 + raised.clamp_min(_LEAST).log() / self.about_sharpness
 
 
 class Coordinator(nn.Module):
@@ -68,37 +129,52 @@ class Coordinator(nn.Module):
         _near_first(self.encoder)
         self.query = nn.Parameter(torch.zeros(config.hidden_size))
         self.project = nn.Linear(3 * config.hidden_size, WANT)
-        self.about = nn.Linear(3 * config.hidden_size, ABOUT)
-        self.log_scale = nn.Parameter(torch.tensor(2.5))
-        self.log_sharpness = nn.Parameter(torch.tensor(2.0))
-        self.description_weight = nn.Parameter(torch.tensor(0.3))
-        self.none_bias = nn.Parameter(torch.tensor(2.0))
-        self.none_slope = nn.Parameter(torch.zeros(WANT))
-        self.about_scale, self.about_sharpness = ABOUT_SCALE, ABOUT_SHARPNESS
-        self.kin_scale, self.kin_sharpness = KIN_SCALE, KIN_SHARPNESS
-        self.kin: Kin | None = None  # learnt on its own; without it all are equally kin
+        self.families = nn.Linear(WANT, FAMILIES)
+        self.about = nn.Linear(3 * config.hidden_size, config.hidden_size)
+        # How much each token tells of the topic.
+        self.telling = nn.Parameter(torch.full((config.vocab_size,), config.hidden_size**-0.5))
+        self.comparison = Comparison()
+        self.kin: Kin | None = None  # learnt on its own
+        with torch.no_grad():
+            self.families.weight.mul_(WANT**0.5)
+            self.about.weight.mul_(0.1)
 
-    def embed(self, readings: Sequence[Reading]) -> Tensor:
-        """Unit vectors (texts, WANT + ABOUT + KIN), in order: all three, each of a third of the square length."""
+    @torch.no_grad()
+    def begin(self, topics: Tensor) -> None:
+        """Takes what tokens add to topics, (tokens, width), for what they mean at first.
+
+        Numbers of this size change little while a model learns, so that words it sees stay near those it does not.
+        """
+        lengths = topics.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
+        size = _SIZE * topics.shape[1] ** 0.5
+        self.encoder.tok_emb.weight.copy_(topics / lengths * size)
+        self.telling.copy_(lengths.squeeze(1) / size)
+        self.telling[: len(MARKERS)] = 0
+
+    def embed(self, readings: Sequence[Reading]) -> Embedded:
+        """All of them, in order."""
         order = sorted(range(len(readings)), key=lambda at: len(readings[at].ids))
         groups = [order[at : at + _GROUP] for at in range(0, len(order), _GROUP)]
-        found = torch.cat([self._group([readings[at] for at in group]) for group in groups])
+        found = [self._group([readings[at] for at in group]) for group in groups]
         places = torch.empty(len(order), dtype=torch.long)
         places[torch.tensor(order)] = torch.arange(len(order))
-        return found[places]
+        return Embedded(*(torch.cat(parts)[places] for parts in zip(*found, strict=True)))
 
-    def _group(self, readings: Sequence[Reading]) -> Tensor:
+    def _group(self, readings: Sequence[Reading]) -> Embedded:
         longest = max(len(reading.ids) for reading in readings)
         ids = torch.tensor([[*reading.ids, *[0] * (longest - len(reading.ids))] for reading in readings])
         ends = torch.tensor([len(reading.ids) for reading in readings])[:, None]
         begins = torch.tensor([reading.request for reading in readings])[:, None]
         at = torch.arange(longest)
-        wants, about = self.pool(self.encoder.body(ids), (at >= begins) & (at < ends), at < begins)
-        kin = torch.zeros(len(readings), KIN) if self.kin is None else self.kin.of(readings)
-        return torch.cat([wants, about, kin], dim=-1) / math.sqrt(_PARTS)
+        pooled = self.pool(self.encoder.body(ids), (at >= begins) & (at < ends), at < begins)
+        want = functional.normalize(self.project(pooled).float(), dim=-1)
+        said = topics(self.encoder.tok_emb.weight * self.telling[:, None], readings)
+        about = functional.normalize(said + self.about(pooled).float(), dim=-1)
+        kin = torch.zeros(len(readings), FAMILIES) if self.kin is None else self.kin.of(readings)
+        return Embedded(want, about, self.families(want).float(), kin)
 
-    def pool(self, hidden: Tensor, request: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states (batch, time, width) and two masks (batch, time) to what is wanted and what it is about.
+    def pool(self, hidden: Tensor, request: Tensor, context: Tensor) -> Tensor:
+        """Hidden states (batch, time, width) and two masks (batch, time) to (batch, 3 * width).
 
         Of the request what matters most by a learned query, and the maximum; of the context the mean.
         """
@@ -106,44 +182,7 @@ class Coordinator(nn.Module):
         matters = torch.softmax((hidden @ self.query).masked_fill(~request, -torch.inf), dim=-1)
         attended = (hidden * matters[..., None]).sum(1)
         most = hidden.masked_fill(~request[..., None], -torch.inf).amax(1)
-        pooled = torch.cat([attended, most, _mean(hidden, context)], dim=-1)
-        return functional.normalize(self.project(pooled), dim=-1), functional.normalize(self.about(pooled), dim=-1)
-
-    def logits(self, requests: Tensor, shown: Tensor, about: Shown, count: int) -> Tensor:
-        """Requests and shown texts (.., embedding) to logits (requests, specialists + 1); the last column is none."""
-        wanted, topic, kin = self.parts(requests, shown, about, count)
-        return wanted + self.about_scale * topic + self.kin_scale * kin
-
-    def parts(self, requests: Tensor, shown: Tensor, about: Shown, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What adds up to the logits: of what is wanted, and without their scales of topic and kin."""
-        wants, topics, kins = (_PARTS * requests[:, part] @ shown[:, part].T for part in (_WANT, _ABOUT, _KIN))
-        everything = torch.ones_like(about.description)
-        described = _mean_of_owner(wants, about.owner, about.description, count)
-        near = _near(wants, self.log_sharpness.exp(), about.owner, ~about.description, count)
-        # No gradient: what texts are about is learnt from the sentence model alone.
-        topic = _near(topics.detach(), torch.tensor(self.about_sharpness), about.owner, everything, count)
-        kin = _near(kins, torch.tensor(self.kin_sharpness), about.owner, everything, count)
-        root = math.sqrt(_PARTS)
-        none = self.none_bias + root * requests[:, _WANT] @ self.none_slope
-        wanted = self.log_scale.exp() * (near + self.description_weight * described)
-        return (
-            torch.cat([wanted, none[:, None]], dim=-1),
-            functional.pad(topic, (0, 1)),
-            torch.cat([kin, root * requests[:, -1:]], dim=-1),  # the last label is none
-        )
-
-    def numbers(self) -> dict[str, Any]:
-        """The numbers of the comparison, for JSON."""
-        return {
-            "scale": self.log_scale.exp().item(),
-            "sharpness": self.log_sharpness.exp().item(),
-            "description_weight": self.description_weight.item(),
-            "none_bias": self.none_bias.item(),
-            "about_scale": self.about_scale,
-            "about_sharpness": self.about_sharpness,
-            "kin_scale": self.kin_scale,
-            "kin_sharpness": self.kin_sharpness,
-        }
+        return torch.cat([attended, most, _mean(hidden, context)], dim=-1)
 
 
 def _near_first(encoder: SymbioModel) -> None:
@@ -160,14 +199,8 @@ def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
     return result
 
 
-def _near(cosines: Tensor, sharpness: Tensor, owner: Tensor, chosen: Tensor, count: int) -> Tensor:
-    """(requests, texts) to (requests, specialists): between the mean and the maximum over its chosen texts."""
-    raised = _mean_of_owner((sharpness * (cosines - 1)).exp(), owner, chosen, count)
-    return 1 + raised.clamp_min(1e-30).log() / sharpness
-
-
-def _mean_of_owner(values: Tensor, owner: Tensor, chosen: Tensor, count: int) -> Tensor:
-    """(requests, texts) to (requests, specialists): the mean over a specialist's chosen texts."""
-    member = functional.one_hot(owner, count).to(values.dtype) * chosen[:, None]
+def _mean_of_owner(values: Tensor, by: Shown, chosen: Tensor) -> Tensor:
+    """(.., texts) to (.., specialists): the mean over a specialist's chosen texts."""
+    member = functional.one_hot(by.owner, by.count).to(values.dtype) * chosen[:, None]
     result: Tensor = values @ (member / member.sum(0).clamp_min(1))
     return result

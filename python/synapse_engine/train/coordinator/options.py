@@ -13,17 +13,18 @@ from synapse_engine.train.symbio_config import SymbioConfig
 class Options:
     """What a run does; the last two may change when it goes on."""
 
-    steps: int = 1400
+    steps: int = 2000
     batch_size: int = 128
     learning_rate: float = 2e-3
     embedding_rate: float = 0.3  # of the learning rate, for what tokens mean
     weight_decay: float = 0.05
-    smoothing: float = 0.03  # share of the target that goes to all who are present
-    lesson_weight: float = 2.0  # of what texts are about, beside what requests want
-    lessons_per_step: int = 64
-    lessons: int = 36_000
+    smoothing: float = 0.03  # share of the target that goes to all labels or specialists
+    lesson_weight: float = 3.0  # of what texts are about, beside what requests want
+    lessons_per_step: int = 192
+    guest_weight: float = 0.5  # of finding specialists that people wrote
+    guests: int = 24  # so many of these at once
     gram_rows: int = 90_000  # requests that the n-grams learn from
-    ways_apart: int = 10  # one way to ask of so many is kept from training
+    apart: int = 10  # one way to ask, written request and specialist of so many is kept from training
     clip: float = 1.0
     seed: int = 1
     vocab_size: int = 12288
@@ -32,7 +33,7 @@ class Options:
     layers: int = 3
     ffn: int = 320
     checkpoint_every: int = 100
-    threads: int = 1
+    threads: int = 2
 
     def decisive(self) -> dict[str, Any]:
         """The settings that the result depends on."""

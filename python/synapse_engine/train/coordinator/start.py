@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from synapse_engine.train.coordinator.calibrate import Judged, judge
 from synapse_engine.train.coordinator.grams import Grams
 from synapse_engine.train.coordinator.lessons import Lessons, collect, teach
-from synapse_engine.train.coordinator.meanings import SentenceModel, first_embedding, meanings, neighbours
+from synapse_engine.train.coordinator.meanings import SentenceModel, meanings, neighbours
 from synapse_engine.train.coordinator.model import Coordinator, Kin
-from synapse_engine.train.coordinator.pretended import apart, wish_groups, wishes
 from synapse_engine.train.coordinator.tasks import Tasks
-from synapse_engine.train.coordinator.topics import Topics
+from synapse_engine.train.coordinator.topic import learn_table
 from synapse_engine.train.coordinator.trainer import Trainer
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary, read_vocabulary
+from synapse_engine.train.coordinator.wishes import apart, wishes
 from synapse_engine.train.routing.generate import Generator, grammar, read_real
 from synapse_engine.train.routing.requests import read_requests
 from synapse_engine.train.routing.variety import HeldOut
+from synapse_engine.train.routing.written import fields, written_requests, written_specialists
 from synapse_engine.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
 
     from synapse_engine.train.coordinator.options import Options
     from synapse_engine.train.coordinator.reading import Reading
-    from synapse_engine.train.routing.grammar import Grammar, Real
+    from synapse_engine.train.routing.grammar import Real
+    from synapse_engine.train.routing.requests import Request
+    from synapse_engine.train.routing.written import Field, WrittenSpecialist
 
-# Seed of the requests that training does not see.
-VALIDATION = 5
+_Kind = TypeVar("_Kind")
+# What people wrote counts as if it were so long, when the vocabulary is learnt.
+_REPEATED = 10
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class Plan:
     apart: Path | None = None
     """Requests that judge; generated ones that are near to them are left out."""
     meanings: Path | None = None
-    """A sentence model, for what tokens mean before training."""
+    """A sentence model, for what tokens mean before training and what texts are about."""
+    glosses: Path | None = None
+    """Further texts for what texts are about, as ``glosses`` writes them."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,11 @@ class Run:
     trainer: Trainer
     tokenizer: Tokenizer
     judged: Callable[[], Judged]
-    """Judges the model on ways to ask that training does not see."""
-    wishes_apart: int
-    """How many these are."""
+    """What training does not see, through the model's eyes."""
+    apart: dict[str, int]
+    """How many ways to ask, written requests and specialists these are."""
     kin: Callable[[bool], Kin]
-    """Learns the n-grams, without these ways to ask or with them."""
+    """Learns the n-grams, without these or with them."""
 
 
 def start(plan: Plan) -> Run:
@@ -71,31 +77,48 @@ def start(plan: Plan) -> Run:
     run, options = RunFolder(plan.out), plan.options
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    given = {"real": plan.real is not None, "meanings": plan.meanings.name if plan.meanings else None}
+    given = {
+        "real": plan.real is not None,
+        "meanings": plan.meanings.name if plan.meanings else None,
+        "glosses": plan.glosses is not None,
+    }
     run.begin({"options": options.decisive(), "data": given})
     real = read_real(plan.real) if plan.real else {}
     whole = grammar(real)
-    grammars, held = apart(whole, wishes(whole), options.ways_apart)
+    grammars, held = apart(whole, wishes(whole), options.apart)
     generator = Generator(options.seed, grammars)
-    known = _known(plan, run, generator, grammars, real)
+    everything = written_requests()
+    written, written_apart = _split(everything, options.apart)
+    specialists, specialists_apart = _split(written_specialists(), options.apart)
+    known = _known(plan, run, generator, real, specialists)
     model = Coordinator(options.config(known.tokenizer.get_vocab_size()))
-    if known.table is not None:
-        with torch.no_grad():
-            model.encoder.tok_emb.weight.copy_(first_embedding(known.table, options.width))
+    if known.topics is not None:
+        model.begin(known.topics)
     avoided = HeldOut(request.text for request in read_requests(plan.apart)) if plan.apart else None
-    tasks = Tasks(options, generator, grammars, known.tokenizer, known.near, avoided, known.lessons)
-    judged = partial(judge, model, known.tokenizer, whole, held, Generator(VALIDATION, grammars))
 
-    def validate() -> float:
-        found = judged()
-        return found.accuracy(found.logits(model.about_scale, 0.0))
+    def tasks(requests: Sequence[Request]) -> Tasks:
+        material = (specialists, fields(), known.lessons)
+        return Tasks(options, known.tokenizer, generator, requests, material, known.near, avoided)
+
+    judged = partial(judge, model, known.tokenizer, whole, held, written_apart, specialists_apart)
 
     def kin(apart: bool) -> Kin:
-        of = generator if apart else Generator(options.seed, whole)
-        return learn_kin(run, "grams-apart.pt" if apart else "grams.pt", tasks.requests(of, options.gram_rows), grams)
+        of, name = (tasks(written), "grams-apart.pt") if apart else (tasks(everything), "grams.pt")
+        batches = of.requests(generator if apart else Generator(options.seed, whole), options.gram_rows)
+        return learn_kin(run, name, batches, Grams(known.tokenizer))
 
-    grams = Grams(known.tokenizer)
-    return Run(Trainer(model, tasks, options, run, validate), known.tokenizer, judged, len(held), kin)
+    trainer = Trainer(model, tasks(written), options, run, lambda: _validated(model, judged()))
+    counts = {"ways": len(held), "requests": len(written_apart), "specialists": len(specialists_apart)}
+    return Run(trainer, known.tokenizer, judged, counts, kin)
+
+
+def _split(items: Sequence[_Kind], every: int) -> tuple[list[_Kind], list[_Kind]]:
+    """Those to learn from, and one of so many to judge by."""
+    return [item for at, item in enumerate(items) if at % every], list(items[::every])
+
+
+def _validated(model: Coordinator, judged: Judged) -> dict[str, float]:
+    return {"accuracy": judged.accuracy(model.comparison), "found": judged.found(model.comparison)}
 
 
 @dataclass(frozen=True)
@@ -104,7 +127,9 @@ class _Known:
 
     tokenizer: Tokenizer
     table: Tensor | None = None
-    """What tokens mean."""
+    """What tokens mean by themselves."""
+    topics: Tensor | None = None
+    """What each adds to the topic of a text."""
     lessons: Lessons | None = None
 
     @property
@@ -122,23 +147,40 @@ def learn_kin(run: RunFolder, name: str, batches: Iterable[tuple[list[Reading], 
 
 
 def _known(
-    plan: Plan, run: RunFolder, generator: Generator, grammars: Grammar, real: Mapping[str, Sequence[Real]]
+    plan: Plan,
+    run: RunFolder,
+    generator: Generator,
+    real: Mapping[str, Sequence[Real]],
+    specialists: Sequence[WrittenSpecialist],
 ) -> _Known:
     """Made once and kept in the run."""
     kept = run.folder / "known.pt"
     if kept.exists():
         state = run.load(kept)
         lessons = Lessons(state["texts"], state["vectors"]) if state["texts"] else None
-        return _Known(read_vocabulary(run.tokenizer.read_text("utf-8")), state["table"], lessons)
+        tokenizer = read_vocabulary(run.tokenizer.read_text("utf-8"))
+        return _Known(tokenizer, state["table"], state["topics"], lessons)
     model = SentenceModel(plan.meanings) if plan.meanings else None
-    texts = (turn for row in range(plan.options.vocabulary_rows) for turn in generator.row(row).turns)
+    texts = _vocabulary_texts(generator, plan.options.vocabulary_rows, specialists, fields())
     known = _Known(learn_vocabulary(texts, model.words() if model else [], plan.options.vocab_size))
     if model:
-        known = _Known(known.tokenizer, meanings(known.tokenizer, model))
-        topics = Topics(known.tokenizer, known.near)
-        chosen = collect(generator, wish_groups(grammars), topics, real, plan.options.lessons)
-        known = replace(known, lessons=teach(model, chosen))
+        chosen = collect(generator, real, specialists, plan.glosses)
+        table = meanings(known.tokenizer, model)
+        lessons, axes = teach(model, chosen, plan.options.width)
+        topics = learn_table(known.tokenizer, lessons, torch.nn.functional.normalize(table @ axes, dim=-1))
+        known = replace(known, table=table, topics=topics, lessons=lessons)
     run.write(run.tokenizer, lambda file: file.write_text(known.tokenizer.to_str(), "utf-8"))
-    lessons = known.lessons or Lessons([], torch.empty(0))
-    run.save(kept, {"table": known.table, "texts": lessons.texts, "vectors": lessons.vectors})
+    told = known.lessons or Lessons([], torch.empty(0))
+    state = {"table": known.table, "topics": known.topics, "texts": told.texts, "vectors": told.vectors}
+    run.save(kept, state)
     return known
+
+
+def _vocabulary_texts(
+    generator: Generator, rows: int, specialists: Sequence[WrittenSpecialist], subjects: Sequence[Field]
+) -> Iterator[str]:
+    yield from (turn for row in range(rows) for turn in generator.row(row).turns)
+    for _ in range(_REPEATED):
+        yield from (turn for request in written_requests() for turn in request.turns)
+        yield from (text for one in specialists for text in (one.description, *one.texts))
+        yield from (f" {word}" for subject in subjects for word in (subject.name, *subject.words))

@@ -1,7 +1,6 @@
-"""Batches to learn from: requests, specialists, and who may answer what. Row ``i`` of a seed is always the same.
+"""Batches to learn from: requests with their labels, texts with their meanings, specialists with requests for them.
 
-Most requests are of the starters. Some find their own specialist gone and then belong to none; others are of pretended
-specialists, which stand beside the starters.
+Row ``i`` of a seed is always the same.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from synapse_engine.specialists.reading import built_in
+from synapse_engine.train.coordinator.lessons import guests
 from synapse_engine.train.coordinator.model import Shown
-from synapse_engine.train.coordinator.pretended import Question, wish_groups
 from synapse_engine.train.coordinator.reading import Reading, read_description, read_request
-from synapse_engine.train.coordinator.topics import Topics
-from synapse_engine.train.routing.requests import LABELS, NONE
+from synapse_engine.train.routing.requests import LABELS, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,148 +25,114 @@ if TYPE_CHECKING:
     from synapse_engine.specialists.reading import Specialist
     from synapse_engine.train.coordinator.lessons import Lessons
     from synapse_engine.train.coordinator.options import Options
-    from synapse_engine.train.coordinator.pretended import Pretended
     from synapse_engine.train.routing.generate import Generator
-    from synapse_engine.train.routing.grammar import Grammar
-    from synapse_engine.train.routing.requests import Request
     from synapse_engine.train.routing.variety import HeldOut
+    from synapse_engine.train.routing.written import Field, WrittenSpecialist
 
-# Shares of requests: of pretended specialists; whose specialist is not there; who see fewer than all others.
-SHARE_PRETENDED, SHARE_GONE, SHARE_FEWER = 0.3, 0.06, 0.3
+# These shares of requests were written by hand, as such and for specialists; the others are generated.
+SHARE_WRITTEN, SHARE_SERVED = 0.3, 0.1
 # Of a request so many tokens are lost, at most, and so many words become similar ones, so that no single one decides.
 MOST_LOST, MOST_SWAPPED = (0.0, 0.2, 0.4), (0.0, 0.0, 0.1, 0.2)
-# Pretended specialists beside the starters: for wishes, and for topics.
-GROUPS, TOPICS = 5, 5
-# The most examples of one, and how many of a starter's are seen at once.
-EXAMPLES, SHOWN_EXAMPLES = 4, 5
 _TOGETHER = 64
+
+
+class Guests(NamedTuple):
+    """Specialists with requests for them."""
+
+    texts: list[Reading]
+    """What they show."""
+    by: Shown
+    requests: list[Reading]
+    wanted: Tensor
+    """(requests,): the specialist of each."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Requests with their specialists."""
+    """What one step learns from."""
 
     requests: list[Reading]
-    texts: list[Reading]
-    """What the specialists show."""
-    about: Shown
-    count: int
-    """Specialists."""
-    present: Tensor
-    """(requests, count + 1): who may be chosen; none always may."""
-    wanted: Tensor
-    """(requests,): the right one; ``count`` is none."""
+    labels: Tensor
+    """(requests,): numbers of ``LABELS``."""
     lessons: list[Reading]
     taught: Tensor
-    """(lessons, ABOUT): what they are about."""
-
-
-class _Row(NamedTuple):
-    reading: Reading
-    present: list[bool]
-    """Of the specialists; none always is."""
-    wanted: int
+    """(lessons, width): unit vectors of what they are about."""
+    guests: Guests
 
 
 class Tasks:
-    """Makes batches from grammars."""
+    """Makes batches."""
 
     def __init__(
         self,
         options: Options,
-        generator: Generator,
-        grammar: Grammar,
         tokenizer: Tokenizer,
+        generator: Generator,
+        written: Sequence[Request],
+        known: tuple[Sequence[WrittenSpecialist], Sequence[Field], Lessons | None],
         near: Mapping[int, Sequence[int]],
         apart: HeldOut | None = None,
-        lessons: Lessons | None = None,
     ) -> None:
-        self._seed, self._size = options.seed, options.batch_size
-        self._generator, self._tokenizer = generator, tokenizer
-        self._near, self._apart, self._lessons, self._taught = near, apart, lessons, options.lessons_per_step
-        self._starters = built_in()
-        self._names = [specialist.name for specialist in self._starters]
-        self._groups = wish_groups(grammar)
-        self._topics = Topics(tokenizer, near)
+        self._options, self._tokenizer, self._generator, self._near, self._apart = (
+            options,
+            tokenizer,
+            generator,
+            near,
+            apart,
+        )
+        self._written: dict[str, list[Request]] = {label: [] for label in LABELS}
+        for request in written:
+            if self._allowed(request):
+                self._written[request.label].append(request)
+        self._specialists, self._fields, self._lessons = known
+        self._served: dict[str | None, list[Request]] = {}
+        for one in self._specialists:
+            rows = [Request((text,), one.family, "written by hand") for text in one.texts if one.family]
+            self._served.setdefault(one.family, []).extend(rows)
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``; nothing else decides what is in it."""
-        random = Random(f"{self._seed}/batch/{number}")  # noqa: S311
-        beside: list[Pretended] = [*random.sample(self._groups, GROUPS), *self._topics.draw(TOPICS, random)]
-        texts, about = self._shown(beside, random)
-        rows = self._of_starters(number, beside, random) + self._of_pretended(beside, random)
-        lessons, taught = self._lessons.draw(self._taught, random) if self._lessons else ([], torch.empty(0))
+        random = Random(f"{self._options.seed}/batch/{number}")  # noqa: S311
+        size, taught = self._options.batch_size, self._options.lessons_per_step
+        rows = self._rows(self._generator, range(number * size, (number + 1) * size), random)
+        texts, vectors = self._lessons.draw(taught, random) if self._lessons else ([], torch.empty(0))
         return Batch(
-            [row.reading for row in rows],
-            texts,
-            about,
-            len(self._names) + len(beside),
-            torch.tensor([[*row.present, True] for row in rows]),
-            torch.tensor([row.wanted for row in rows]),
-            [read_request(self._tokenizer, [("user", text)]) for text in lessons],
-            taught,
+            [self._blurred(read_request(self._tokenizer, turns_of(row)), random) for row in rows],
+            torch.tensor([LABELS.index(row.label) for row in rows]),
+            [self._read(text) for text in texts],
+            vectors,
+            self._guests(random),
         )
 
     def requests(self, generator: Generator, count: int) -> Iterator[tuple[list[Reading], Tensor]]:
-        """Generated requests and the numbers of their labels, batch by batch, as they are."""
+        """Requests and the numbers of their labels, batch by batch, as they are."""
+        random = Random(f"{self._options.seed}/requests")  # noqa: S311
         for start in range(0, count, _TOGETHER):
-            rows = [row for at in range(start, start + _TOGETHER) if self._allowed(row := generator.row(at))]
+            rows = self._rows(generator, range(start, start + _TOGETHER), random)
             readings = [read_request(self._tokenizer, turns_of(row)) for row in rows]
             yield readings, torch.tensor([LABELS.index(row.label) for row in rows])
 
-    def _shown(self, beside: list[Pretended], random: Random) -> tuple[list[Reading], Shown]:
-        shown = [
-            (starter.description, random.sample(starter.examples, min(SHOWN_EXAMPLES, len(starter.examples))))
-            for starter in self._starters
-        ]
-        shown += [
-            (other.describe(random), [other.ask(random).text for _ in range(random.randint(1, EXAMPLES))])
-            for other in beside
-        ]
-        return read_shown(self._tokenizer, shown)
+    def _rows(self, generator: Generator, numbers: range, random: Random) -> list[Request]:
+        rows = [row for row in map(generator.row, numbers) if self._allowed(row)]
+        return [self._or_written(row, random) for row in rows]
 
-    def _of_starters(self, number: int, beside: list[Pretended], random: Random) -> list[_Row]:
-        """Requests of starters and of none, before all pretended specialists that could not serve them, too."""
-        count = round(self._size * (1 - SHARE_PRETENDED))
-        found = []
-        for at in range(number * count, (number + 1) * count):
-            request = self._generator.row(at)
-            if self._allowed(request):
-                reading = self._blurred(read_request(self._tokenizer, turns_of(request)), random)
-                question = Question(request.text, request.label)
-                present = self._some(random) + [not other.may_serve(question) for other in beside]
-                found.append(self._settled(reading, request.label, present, random))
-        return found
+    def _or_written(self, row: Request, random: Random) -> Request:
+        """The row, or one that somebody wrote for the same label."""
+        drawn = random.random()
+        written = self._written[row.label] if drawn < SHARE_WRITTEN else []
+        if SHARE_WRITTEN <= drawn < SHARE_WRITTEN + SHARE_SERVED:
+            written = self._served.get(row.label, [])
+        return random.choice(written or [row])
 
-    def _of_pretended(self, beside: list[Pretended], random: Random) -> list[_Row]:
-        """Requests of pretended specialists, which are more special than the starters and so right."""
-        found = []
-        for _ in range(self._size - round(self._size * (1 - SHARE_PRETENDED))):
-            at = random.randrange(len(beside))
-            question = beside[at].ask(random)
-            reading = self._blurred(read_request(self._tokenizer, [("user", question.text)]), random)
-            present = self._some(random)
-            present += [number == at or not other.may_serve(question) for number, other in enumerate(beside)]
-            right = len(self._names) + at
-            if random.random() < SHARE_GONE * 2:
-                present[right] = False
-                found.append(self._settled(reading, question.family, present, random))
-            else:
-                found.append(_Row(reading, present, right))
-        return found
+    def _guests(self, random: Random) -> Guests:
+        here = list(guests(self._specialists, self._fields, self._options.guests, 2, random))
+        texts, by = read_shown(self._tokenizer, [(guest.description, guest.examples) for guest in here])
+        asked = [(text, at) for at, guest in enumerate(here) for text in guest.asked]
+        requests = [self._blurred(self._read(text), random) for text, _ in asked]
+        return Guests(texts, by, requests, torch.tensor([at for _, at in asked], dtype=torch.long))
 
-    def _settled(self, reading: Reading, label: str, present: list[bool], random: Random) -> _Row:
-        """A request of a starter, who may be gone, or of none."""
-        none = len(present)
-        if label == NONE:
-            return _Row(reading, present, none)
-        at = self._names.index(label)
-        present[at] = random.random() >= SHARE_GONE
-        return _Row(reading, present, at if present[at] else none)
-
-    def _some(self, random: Random) -> list[bool]:
-        share = random.choice((0.2, 0.5, 0.9)) if random.random() < SHARE_FEWER else 0.0
-        return [random.random() >= share for _ in self._names]
+    def _read(self, text: str) -> Reading:
+        return read_request(self._tokenizer, [("user", text)])
 
     def _allowed(self, row: Request) -> bool:
         return self._apart is None or (self._apart.same(row.text) is None and not self._apart.near(row.text))
@@ -193,8 +156,8 @@ def turns_of(row: Request) -> list[tuple[str, str]]:
 
 
 def starters_shown(tokenizer: Tokenizer, specialists: Sequence[Specialist]) -> tuple[list[Reading], Shown]:
-    """Everything that specialists show."""
-    return read_shown(tokenizer, [(specialist.description, specialist.examples) for specialist in specialists])
+    """Everything that the starters show."""
+    return read_shown(tokenizer, [(one.description, one.examples) for one in specialists])
 
 
 def read_shown(tokenizer: Tokenizer, shown: Sequence[tuple[str, Sequence[str]]]) -> tuple[list[Reading], Shown]:
@@ -205,4 +168,5 @@ def read_shown(tokenizer: Tokenizer, shown: Sequence[tuple[str, Sequence[str]]])
         texts += [read_request(tokenizer, [("user", example)]) for example in examples]
         owners += [owner] * (len(examples) + 1)
         described += [True] + [False] * len(examples)
-    return texts, Shown(torch.tensor(owners), torch.tensor(described))
+    numbers, described_too = torch.tensor(owners, dtype=torch.long), torch.tensor(described, dtype=torch.bool)
+    return texts, Shown(numbers, described_too, len(shown))

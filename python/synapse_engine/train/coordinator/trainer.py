@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from synapse_engine.train.coordinator.model import ABOUT, WANT
 from synapse_engine.train.errors import DivergedError
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from synapse_engine.train.run_folder import RunFolder
 
 _WARMUP, _FINAL = 0.05, 0.02  # shares of all steps, and of the rate at the end
+_NUMBERS = 10  # times the rate, for single numbers of the comparison
 _LOG_EVERY, _VALIDATE_EVERY = 50, 250
 
 
@@ -31,7 +31,12 @@ class Trainer:
     """One model in one run folder."""
 
     def __init__(
-        self, model: Coordinator, tasks: Tasks, options: Options, run: RunFolder, validate: Callable[[], float]
+        self,
+        model: Coordinator,
+        tasks: Tasks,
+        options: Options,
+        run: RunFolder,
+        validate: Callable[[], dict[str, float]],
     ) -> None:
         self.model, self.tasks, self.options, self.run, self._validate = model, tasks, options, run, validate
         self.optimizer = _optimizer(model, options)
@@ -50,10 +55,10 @@ class Trainer:
             if self.step % _LOG_EVERY == 0 or self.step == self.options.steps:
                 now = time.monotonic()
                 self.seconds, started = self.seconds + now - started, now
-                record = {"step": self.step, "loss": sum(losses) / len(losses), "seconds": self.seconds}
+                record: dict[str, Any] = {"step": self.step, "loss": sum(losses) / len(losses), "seconds": self.seconds}
                 losses = []
                 if self.step % _VALIDATE_EVERY == 0 or self.step == self.options.steps:
-                    record["accuracy"] = self._validate()
+                    record |= self._validate()
                 self.run.append(record)
                 tell(record)
             if self.step % self.options.checkpoint_every == 0:
@@ -91,22 +96,21 @@ class Trainer:
 
 
 def batch_loss(model: Coordinator, batch: Batch, options: Options) -> Tensor:
-    """Cross-entropy over the specialists that are present and none, and how far off the topics of lessons are."""
-    smoothing = options.smoothing
+    """Cross-entropy over labels, how far off the topics of lessons are, and cross-entropy over specialists."""
+    guests = batch.guests
     with torch.autocast("cpu", torch.bfloat16):
-        embedded = model.embed([*batch.requests, *batch.texts, *batch.lessons])
-    sizes = [len(batch.requests), len(batch.texts), len(batch.lessons)]
-    requests, shown, taught = torch.split(embedded.float(), sizes)
-    logits = model.logits(requests, shown, batch.about, batch.count).masked_fill(~batch.present, -torch.inf)
-    losses = torch.log_softmax(logits, dim=-1)
-    exact = functional.nll_loss(losses, batch.wanted)
-    spread = -losses.masked_fill(~batch.present, 0).sum(-1) / batch.present.sum(-1)
-    result: Tensor = (1 - smoothing) * exact + smoothing * spread.mean()
-    if not batch.lessons:
-        return result
-    topics = functional.normalize(taught[:, WANT : WANT + ABOUT], dim=-1)
-    cosines = (topics * batch.taught).sum(-1)
-    return result + options.lesson_weight * (1 - cosines).mean()
+        embedded = model.embed([*batch.requests, *batch.lessons, *guests.texts, *guests.requests])
+    sizes = [len(batch.requests), len(batch.lessons), len(guests.texts), len(guests.requests)]
+    _, lessons, shown, asked = torch.split(embedded.about, sizes)
+    opinion = embedded.opinion[: len(batch.requests)]
+    result = functional.cross_entropy(opinion, batch.labels, label_smoothing=options.smoothing)
+    if batch.lessons:
+        result = result + options.lesson_weight * (1 - (lessons * batch.taught).sum(-1)).mean()
+    if guests.requests:
+        fits = model.comparison.about_scale * model.comparison.topic(asked, shown, guests.by)
+        found = functional.cross_entropy(fits, guests.wanted, label_smoothing=options.smoothing)
+        result = result + options.guest_weight * found
+    return result
 
 
 def _share(step: int, steps: int) -> float:
@@ -119,7 +123,9 @@ def _share(step: int, steps: int) -> float:
 def _optimizer(model: Coordinator, options: Options) -> torch.optim.AdamW:
     """AdamW. What tokens mean changes more slowly and decays as little as vectors and single numbers."""
     embedding = model.encoder.tok_emb.weight
-    others = [parameter for parameter in model.parameters() if parameter is not embedding]
+    numbers = list(model.comparison.parameters())
+    apart = {id(embedding), *map(id, numbers)}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in apart]
     matrices: list[nn.Parameter] = [parameter for parameter in others if parameter.dim() >= 2]
     rest: list[nn.Parameter] = [parameter for parameter in others if parameter.dim() < 2]
     rate, slow = options.learning_rate, options.learning_rate * options.embedding_rate
@@ -127,5 +133,6 @@ def _optimizer(model: Coordinator, options: Options) -> torch.optim.AdamW:
         {"params": [embedding], "peak": slow, "weight_decay": 0.0},
         {"params": matrices, "peak": rate, "weight_decay": options.weight_decay},
         {"params": rest, "peak": rate, "weight_decay": 0.0},
+        {"params": numbers, "peak": _NUMBERS * rate, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))

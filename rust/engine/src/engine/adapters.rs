@@ -56,7 +56,8 @@ impl Adapters {
     /// Puts in an adapter, in the place of one of the same name.
     ///
     /// # Errors
-    /// [`Error::Request`] names the limit that it exceeds; nothing changes then.
+    /// [`Error::Request`] names the limit that it exceeds, and `max_adapters` or `max_adapter_bytes` if others take up the room; nothing
+    /// changes then.
     pub fn insert(&self, name: &str, adapter: Arc<Adapter>) -> Result<()> {
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
             return Err(refused("name", format!("expected 1 to {MAX_NAME_BYTES} bytes, found {}", name.len())));
@@ -69,7 +70,7 @@ impl Adapters {
         let others = || named.iter().filter(|(other, _)| *other != name).map(|(_, adapter)| adapter);
         if others().count() >= count {
             return Err(refused(
-                "adapters",
+                "max_adapters",
                 format!("{name}: {count} adapters are loaded, the most allowed; unload one"),
             ));
         }
@@ -78,7 +79,7 @@ impl Adapters {
         if wanted > bytes {
             let reason =
                 format!("{name}: all adapters together may have {bytes} bytes, with this one {wanted}; unload one");
-            return Err(refused("adapters", reason));
+            return Err(refused("max_adapter_bytes", reason));
         }
         named.insert(name.to_owned(), adapter);
         Ok(())

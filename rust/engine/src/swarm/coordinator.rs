@@ -9,7 +9,8 @@ use super::{
     grams::Grams,
     reading::{Reader, Reading},
     settings::{CoordinatorInfo, Settings},
-    similarity::{Profile, Similarity},
+    similarity::{Embedded, Profile, Similarity},
+    topic::Topic,
 };
 use crate::{
     Error, Result,
@@ -54,11 +55,12 @@ pub struct Coordinator {
     model: Box<dyn Model>,
     reader: Reader,
     grams: Grams,
+    topic: Topic,
     similarity: Similarity,
     info: CoordinatorInfo,
     specialists: Vec<(String, Profile)>,
     /// Embeddings of what the present specialists show, by text; a description is read otherwise than an example.
-    known: HashMap<(bool, String), Vec<f32>>,
+    known: HashMap<(bool, String), Embedded>,
 }
 
 impl Coordinator {
@@ -68,8 +70,9 @@ impl Coordinator {
         let checkpoint = files::open(folder)?;
         let hidden = checkpoint.config.hidden_size;
         let tokenizer = Tokenizer::new(&checkpoint.tokenizer)?;
-        let similarity = Similarity::new(checkpoint.tensors.as_ref(), hidden, settings)?;
         let grams = Grams::new(checkpoint.tensors.as_ref(), &tokenizer)?;
+        let similarity = Similarity::new(checkpoint.tensors.as_ref(), hidden, grams.columns(), settings)?;
+        let topic = Topic::new(checkpoint.tensors.as_ref(), checkpoint.config.vocab_size, hidden)?;
         let options = LoadOptions {
             quant: Quant::None,
             threads: Some(1),
@@ -78,21 +81,21 @@ impl Coordinator {
             ..Default::default()
         };
         let Loaded { model, info, .. } = load::load_checkpoint(checkpoint, &options)?;
-        let Settings { want, about, temperature, threshold, ref source, .. } = *similarity.settings();
-        let own = similarity.parameters() + grams.parameters();
+        let Settings { want, temperature, threshold, ref source, .. } = *similarity.settings();
+        let own = similarity.parameters() + topic.parameters() + grams.parameters();
         let info = CoordinatorInfo {
             path: info.path,
             parameters: info.parameters + own,
             weight_bytes: info.weight_bytes + 4 * own,
             kernels: info.kernels,
-            embedding: want + about + grams.columns(),
+            embedding: want + hidden,
             window: info.context_length,
             temperature,
             threshold,
             source: source.clone(),
         };
         let reader = Reader::new(tokenizer)?;
-        Ok(Self { model, reader, grams, similarity, info, specialists: Vec::new(), known: HashMap::new() })
+        Ok(Self { model, reader, grams, topic, similarity, info, specialists: Vec::new(), known: HashMap::new() })
     }
 
     /// What was loaded.
@@ -102,8 +105,7 @@ impl Coordinator {
 
     /// The unit vector of a conversation of `(role, text)` turns, the last one the request.
     pub fn embed(&mut self, turns: &[(String, String)]) -> Result<Vec<f32>> {
-        let reading = self.reader.conversation(turns)?;
-        self.run(reading)
+        Ok(self.read(turns)?.vector())
     }
 
     /// Replaces the specialists. Only texts that are new are embedded; after an error the old ones stay.
@@ -122,8 +124,8 @@ impl Coordinator {
             }
             let description = self.known_or_new(true, description, &mut known)?;
             let examples =
-                examples.iter().map(|text| self.known_or_new(false, text, &mut known)).collect::<Result<_>>()?;
-            specialists.push((name.clone(), Profile { description, examples }));
+                examples.iter().map(|text| self.known_or_new(false, text, &mut known)).collect::<Result<Vec<_>>>()?;
+            specialists.push((name.clone(), Profile::new(description, examples)));
         }
         (self.specialists, self.known) = (specialists, known);
         Ok(())
@@ -134,12 +136,13 @@ impl Coordinator {
         let started = Instant::now();
         let reading = self.reader.conversation(turns)?;
         let tokens = reading.tokens.len();
-        let embedding = self.run(reading)?;
-        let logit = |(name, profile): &(String, Profile)| (name.clone(), self.similarity.logit(&embedding, profile));
+        let embedded = self.run(reading)?;
+        let profiles: Vec<_> = self.specialists.iter().map(|(_, profile)| profile).collect();
+        let (logits, none) = self.similarity.logits(&embedded, &profiles);
         Ok(Scores {
-            logits: self.specialists.iter().map(logit).collect(),
-            none: self.similarity.none_logit(&embedding),
-            embedding,
+            logits: self.specialists.iter().map(|(name, _)| name.clone()).zip(logits).collect(),
+            none,
+            embedding: embedded.vector(),
             tokens,
             elapsed: started.elapsed(),
         })
@@ -149,8 +152,8 @@ impl Coordinator {
         &mut self,
         describes: bool,
         text: &str,
-        known: &mut HashMap<(bool, String), Vec<f32>>,
-    ) -> Result<Vec<f32>> {
+        known: &mut HashMap<(bool, String), Embedded>,
+    ) -> Result<Embedded> {
         let key = (describes, text.to_owned());
         if let Some(vector) = known.get(&key) {
             return Ok(vector.clone());
@@ -158,18 +161,23 @@ impl Coordinator {
         let vector = match self.known.get(&key) {
             Some(vector) => vector.clone(),
             None if describes => self.run(self.reader.description(text)?)?,
-            None => self.embed(&[("user".into(), text.to_owned())])?,
+            None => self.read(&[("user".into(), text.to_owned())])?,
         };
         known.insert(key, vector.clone());
         Ok(vector)
     }
 
-    fn run(&mut self, reading: Reading) -> Result<Vec<f32>> {
-        let opinion = self.grams.opinion(&reading);
+    fn read(&mut self, turns: &[(String, String)]) -> Result<Embedded> {
+        let reading = self.reader.conversation(turns)?;
+        self.run(reading)
+    }
+
+    fn run(&mut self, reading: Reading) -> Result<Embedded> {
+        let (topic, opinion) = (self.topic.of(&reading), self.grams.opinion(&reading));
         let Reading { tokens, request } = reading;
         let pages = (0..tokens.len().div_ceil(PAGE_TOKENS) as u32).collect();
         let segment = Segment { tokens, start: 0, pages, want: Want::Hidden, blend: None };
         let output = self.model.forward(&Batch { segments: vec![segment] })?;
-        Ok(self.similarity.embed(&output[0].hidden, self.model.hidden_size(), request, opinion))
+        Ok(self.similarity.embed(&output[0].hidden, self.model.hidden_size(), request, topic, &opinion))
     }
 }

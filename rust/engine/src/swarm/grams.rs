@@ -43,7 +43,7 @@ impl Grams {
         Ok(Self { table: tensor.to_f32(), columns, spelled })
     }
 
-    /// Length of an opinion.
+    /// Length of an opinion: the families it tells apart.
     pub fn columns(&self) -> usize {
         self.columns
     }
@@ -53,22 +53,31 @@ impl Grams {
         self.table.len() as u64
     }
 
-    /// The sum of the rows of all n-grams; those of the context differ from those of the request. Its length means nothing.
+    /// The sum of the rows of all n-grams, over the root of their number; those of the context differ from those of the request.
     pub fn opinion(&self, reading: &Reading) -> Vec<f32> {
-        let mut sum = vec![0.0; self.columns];
+        let (mut sum, mut count) = (vec![0.0; self.columns], 0);
         let (before, request) = reading.tokens.split_at(reading.request.start);
         for (part, tokens) in [(1, request), (2, before)] {
             let items: Vec<[u8; 3]> =
                 tokens.iter().map(|token| [0, 8, 16].map(|shift| (token >> shift) as u8)).collect();
-            self.add(&mut sum, part, &items, TOKENS);
+            count += self.add(&mut sum, part, &items, TOKENS);
             let spelled = tokens.iter().filter_map(|&token| self.spelled.get(token as usize)).flatten();
             let bytes: Vec<[u8; 1]> = spelled.map(|&byte| [byte]).collect();
-            self.add(&mut sum, part + 2, &bytes, BYTES);
+            count += self.add(&mut sum, part + 2, &bytes, BYTES);
         }
+        sum.iter_mut().for_each(|value| *value /= (count.max(1) as f32).sqrt());
         sum
     }
 
-    fn add<const N: usize>(&self, sum: &mut [f32], part: u8, items: &[[u8; N]], lengths: RangeInclusive<usize>) {
+    /// Returns how many there were.
+    fn add<const N: usize>(
+        &self,
+        sum: &mut [f32],
+        part: u8,
+        items: &[[u8; N]],
+        lengths: RangeInclusive<usize>,
+    ) -> usize {
+        let mut count = 0;
         let rows = self.table.len() / self.columns;
         for start in 0..items.len() {
             let mut state = mix(BASIS, &[part]);
@@ -78,9 +87,11 @@ impl Grams {
                     let row = (state ^ (state >> 15)) as usize % rows;
                     let weights = &self.table[row * self.columns..][..self.columns];
                     sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+                    count += 1;
                 }
             }
         }
+        count
     }
 }
 

@@ -6,6 +6,8 @@ pub mod hebbian;
 mod reading;
 mod settings;
 mod similarity;
+mod tensors;
+mod topic;
 
 pub use coordinator::{Coordinator, Scores, Shown};
 pub use settings::CoordinatorInfo;

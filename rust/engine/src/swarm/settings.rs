@@ -6,24 +6,25 @@ use serde::Deserialize;
 use crate::{Error, Result};
 
 /// Of the file's layout and of how text is read; a coordinator of another one is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub version: u32,
-    /// Lengths of two of the three parts of an embedding: what a text wants, and what it is about. The third is whose kin it is.
+    /// Length of what a text wants.
     pub want: usize,
-    pub about: usize,
-    pub scale: f32,
-    pub sharpness: f32,
-    pub description_weight: f32,
-    pub none_bias: f32,
+    /// How much the encoder and the n-grams say about the family of a request, and what is added for no family.
+    pub want_scale: f32,
+    pub kin_scale: f32,
+    pub none_shift: f32,
+    /// How much a topic counts; how much more the nearest example does than the others; how much the description does.
     pub about_scale: f32,
     pub about_sharpness: f32,
-    pub kin_scale: f32,
-    pub kin_sharpness: f32,
+    pub description_weight: f32,
+    /// What is added for nobody.
+    pub none_bias: f32,
     /// Logits are divided by it, so that their softmax is a probability.
     pub temperature: f32,
     /// Below this probability nobody should be chosen.
@@ -71,15 +72,7 @@ impl Settings {
         if self.version != VERSION {
             return Err(format!("version: expected {VERSION}, found {}", self.version));
         }
-        for (name, value) in [
-            ("scale", self.scale),
-            ("sharpness", self.sharpness),
-            ("about_scale", self.about_scale),
-            ("about_sharpness", self.about_sharpness),
-            ("kin_scale", self.kin_scale),
-            ("kin_sharpness", self.kin_sharpness),
-            ("temperature", self.temperature),
-        ] {
+        for (name, value) in [("about_sharpness", self.about_sharpness), ("temperature", self.temperature)] {
             // A not-a-number fails, too.
             if !(value > 0.0 && value.is_finite()) {
                 return Err(format!("{name}: expected a number above 0, found {value}"));
@@ -88,9 +81,18 @@ impl Settings {
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(format!("threshold: expected 0 to 1, found {}", self.threshold));
         }
-        match self.description_weight.is_finite() && self.none_bias.is_finite() {
-            true => Ok(()),
-            false => Err("description_weight, none_bias: expected numbers".into()),
+        for (name, value) in [
+            ("want_scale", self.want_scale),
+            ("kin_scale", self.kin_scale),
+            ("none_shift", self.none_shift),
+            ("about_scale", self.about_scale),
+            ("description_weight", self.description_weight),
+            ("none_bias", self.none_bias),
+        ] {
+            if !value.is_finite() {
+                return Err(format!("{name}: expected a number, found {value}"));
+            }
         }
+        Ok(())
     }
 }

@@ -1,20 +1,20 @@
 //! From hidden states to an embedding, and from embeddings to logits. Knows no text and no model.
 use std::ops::Range;
 
-use super::settings::Settings;
-use crate::{Error, Result, files::TensorSource};
+use super::{settings::Settings, tensors::values};
+use crate::{Result, files::TensorSource};
 
-/// The least mean of raised similarities that a logarithm is taken of.
+/// The least that a logarithm is taken of.
 const LEAST: f32 = 1e-30;
-/// Of an embedding, all of the same length.
-const PARTS: f32 = 3.0;
+/// A probability that anything has.
+const CHANCE: f32 = 1e-4;
 
-/// Projects pooled hidden states and compares embeddings.
+/// Embeds pooled hidden states and compares what comes out.
 pub struct Similarity {
-    query: Vec<f32>,      // coordinator.query (hidden)
-    want: Dense,          // coordinator.project (want, 3 * hidden)
-    about: Dense,         // coordinator.about (about, 3 * hidden)
-    none_slope: Vec<f32>, // coordinator.none_slope (want)
+    query: Vec<f32>, // coordinator.query (hidden)
+    want: Dense,     // coordinator.project (want, 3 * hidden)
+    about: Dense,    // coordinator.about (hidden, 3 * hidden)
+    families: Dense, // coordinator.families (families, want)
     settings: Settings,
 }
 
@@ -24,82 +24,97 @@ struct Dense {
     bias: Vec<f32>,   // (out)
 }
 
-/// The embeddings of one specialist.
+/// What is known of a text.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// What it wants; length 1.
+    pub want: Vec<f32>,
+    /// What it is about; length 1.
+    pub about: Vec<f32>,
+    /// The probability of each family of requests; the last one is of those that nobody is for.
+    pub families: Vec<f32>,
+}
+
+/// One specialist.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    pub description: Vec<f32>,
-    pub examples: Vec<Vec<f32>>,
+    /// How many of its examples are of each family.
+    families: Vec<f32>,
+    description: Vec<f32>,
+    examples: Vec<Vec<f32>>,
 }
 
 impl Similarity {
     /// Takes its tensors from the model's file.
-    pub fn new(tensors: &dyn TensorSource, hidden: usize, settings: Settings) -> Result<Self> {
-        let (want, about) = (settings.want, settings.about);
-        let values = |name: &str, shape: &[usize]| {
-            let fault =
-                |found: String| Error::Model(format!("tensor `coordinator.{name}`: expected {shape:?}, found {found}"));
-            let tensor = tensors.tensor(&format!("coordinator.{name}")).ok_or_else(|| fault("none".into()))?;
-            match tensor.shape == shape {
-                true => Ok(tensor.to_f32()),
-                false => Err(fault(format!("{:?}", tensor.shape))),
-            }
-        };
-        let dense = |name: &str, width: usize| -> Result<Dense> {
-            let weight = values(&format!("{name}.weight"), &[width, 3 * hidden])?;
-            Ok(Dense { weight, bias: values(&format!("{name}.bias"), &[width])? })
+    pub fn new(tensors: &dyn TensorSource, hidden: usize, families: usize, settings: Settings) -> Result<Self> {
+        let values = |name: &str, shape: &[usize]| values(tensors, &format!("coordinator.{name}"), shape);
+        let dense = |name: &str, out: usize, input: usize| -> Result<Dense> {
+            let weight = values(&format!("{name}.weight"), &[out, input])?;
+            Ok(Dense { weight, bias: values(&format!("{name}.bias"), &[out])? })
         };
         Ok(Self {
             query: values("query", &[hidden])?,
-            want: dense("project", want)?,
-            about: dense("about", about)?,
-            none_slope: values("none_slope", &[want])?,
+            want: dense("project", settings.want, 3 * hidden)?,
+            about: dense("about", hidden, 3 * hidden)?,
+            families: dense("families", families, settings.want)?,
             settings,
         })
     }
 
-    /// `(rows, hidden)` states and an opinion of n-grams to a unit vector, made of what the request wants, what it is about and whose
-    /// kin it is, each of a third of the square length. The first two see of the request what matters most by a learned query, and
-    /// the maximum; of what stands before it the mean.
-    pub fn embed(&self, states: &[f32], hidden: usize, request: Range<usize>, opinion: Vec<f32>) -> Vec<f32> {
+    /// From `(rows, hidden)` states, the sum of the tokens' meanings and what n-grams say of each family. The states are pooled to what
+    /// matters most of the request by a learned query, its maximum, and the mean of what stands before it.
+    pub fn embed(
+        &self,
+        states: &[f32],
+        hidden: usize,
+        request: Range<usize>,
+        topic: Vec<f32>,
+        opinion: &[f32],
+    ) -> Embedded {
         let (before, asked) = states.split_at(request.start * hidden);
         let pooled = [self.attended(asked, hidden), maximum(asked, hidden), mean(before, hidden)].concat();
-        [self.want.apply(&pooled), self.about.apply(&pooled), opinion].map(third_of_unit).concat()
+        let want = unit(self.want.apply(&pooled));
+        let mut about = unit(topic);
+        about.iter_mut().zip(self.about.apply(&pooled)).for_each(|(about, more)| *about += more);
+        let mut families = self.families.apply(&want);
+        for (family, kin) in families.iter_mut().zip(opinion) {
+            *family = self.settings.want_scale * *family + self.settings.kin_scale * kin;
+        }
+        if let Some(none) = families.last_mut() {
+            *none += self.settings.none_shift;
+        }
+        Embedded { want, about: unit(about), families: softmax(families) }
     }
 
     /// The mean of `(rows, hidden)`, weighed by the softmax of what the query says of each row.
     fn attended(&self, rows: &[f32], hidden: usize) -> Vec<f32> {
-        let scores: Vec<f32> = rows.chunks(hidden).map(|row| dot(row, &self.query)).collect();
-        let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weights: Vec<f32> = scores.iter().map(|score| (score - most).exp()).collect();
-        let total: f32 = weights.iter().sum();
+        let weights = softmax(rows.chunks(hidden).map(|row| dot(row, &self.query)).collect());
         let mut sum = vec![0.0; hidden];
         for (row, weight) in rows.chunks(hidden).zip(&weights) {
-            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight / total * value);
+            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
         }
         sum
     }
 
-    /// How well a specialist fits a request, in calibrated logits.
-    pub fn logit(&self, request: &[f32], profile: &Profile) -> f32 {
-        let settings = &self.settings;
-        let (kin, about) = (settings.want + settings.about, settings.want);
-        let cosine = |text: &Vec<f32>, part: Range<usize>| PARTS * dot(&request[part.clone()], &text[part]);
-        let want = |text| cosine(text, 0..about);
-        let everything = || profile.examples.iter().chain([&profile.description]);
-        let wanted = near(profile.examples.iter().map(want), settings.sharpness)
-            + settings.description_weight * want(&profile.description);
-        let topic = near(everything().map(|text| cosine(text, about..kin)), settings.about_sharpness);
-        let kin = near(everything().map(|text| cosine(text, kin..request.len())), settings.kin_sharpness);
-        (settings.scale * wanted + settings.about_scale * topic + settings.kin_scale * kin) / settings.temperature
+    /// How well a topic fits a specialist's.
+    fn topic(&self, about: &[f32], profile: &Profile) -> f32 {
+        near(profile.examples.iter().map(|example| dot(about, example)), self.settings.about_sharpness)
+            + self.settings.description_weight * dot(about, &profile.description)
     }
 
-    /// How well nobody fits.
-    pub fn none_logit(&self, request: &[f32]) -> f32 {
+    /// How well each specialist fits a request, in calibrated logits, and how well nobody does.
+    pub fn logits(&self, request: &Embedded, profiles: &[&Profile]) -> (Vec<f32>, f32) {
         let settings = &self.settings;
-        let slope = PARTS.sqrt() * dot(&request[..settings.want], &self.none_slope);
-        // The last label that n-grams tell apart is none.
-        let kin = PARTS.sqrt() * request.last().copied().unwrap_or_default();
-        (settings.none_bias + slope + settings.kin_scale * kin) / settings.temperature
+        let mut unserved = request.families.clone();
+        let logits = profiles.iter().map(|profile| {
+            let topic = self.topic(&request.about, profile);
+            unserved.iter_mut().zip(&profile.families).for_each(|(left, served)| *left *= 1.0 - served);
+            let family = dot(&request.families, &profile.families);
+            ((family + CHANCE).ln() + settings.about_scale * topic) / settings.temperature
+        });
+        let logits = logits.collect();
+        let unserved: f32 = unserved.iter().sum();
+        (logits, ((unserved + CHANCE).ln() + settings.none_bias) / settings.temperature)
     }
 
     pub fn settings(&self) -> &Settings {
@@ -109,7 +124,23 @@ impl Similarity {
     /// Numbers in its tensors.
     pub fn parameters(&self) -> u64 {
         let dense = |dense: &Dense| dense.weight.len() + dense.bias.len();
-        (self.query.len() + dense(&self.want) + dense(&self.about) + self.none_slope.len()) as u64
+        (self.query.len() + dense(&self.want) + dense(&self.about) + dense(&self.families)) as u64
+    }
+}
+
+impl Profile {
+    /// A specialist by what it shows; at least one example.
+    pub fn new(description: Embedded, examples: Vec<Embedded>) -> Self {
+        let families = mean_of(&examples.iter().map(|text| text.families.as_slice()).collect::<Vec<_>>());
+        let examples = examples.into_iter().map(|text| text.about).collect();
+        Self { families, description: description.about, examples }
+    }
+}
+
+impl Embedded {
+    /// What it wants and what it is about, as one unit vector.
+    pub fn vector(&self) -> Vec<f32> {
+        unit([self.want.as_slice(), &self.about].concat())
     }
 }
 
@@ -120,11 +151,19 @@ impl Dense {
     }
 }
 
-/// A vector of any length but zero, scaled so that three of them are a unit vector.
-fn third_of_unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let length = (PARTS * dot(&vector, &vector)).sqrt().max(LEAST);
+/// A vector of any length as one of length 1; zeros stay.
+fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let length = dot(&vector, &vector).sqrt().max(LEAST);
     vector.iter_mut().for_each(|value| *value /= length);
     vector
+}
+
+fn softmax(mut values: Vec<f32>) -> Vec<f32> {
+    let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    values.iter_mut().for_each(|value| *value = (*value - most).exp());
+    let total: f32 = values.iter().sum();
+    values.iter_mut().for_each(|value| *value /= total);
+    values
 }
 
 /// `log(mean(exp(sharpness * x))) / sharpness`: between the mean and the maximum.
@@ -152,6 +191,10 @@ fn mean(rows: &[f32], width: usize) -> Vec<f32> {
     total
 }
 
+fn mean_of(vectors: &[&[f32]]) -> Vec<f32> {
+    mean(&vectors.concat(), vectors.first().map_or(1, |vector| vector.len()))
+}
+
 fn maximum(rows: &[f32], width: usize) -> Vec<f32> {
     let mut most = vec![f32::NEG_INFINITY; width];
     for row in rows.chunks(width) {
@@ -166,17 +209,15 @@ mod tests {
 
     fn settings() -> Settings {
         Settings {
-            version: 1,
+            version: 2,
             want: 2,
-            about: 2,
-            scale: 10.0,
-            sharpness: 2.0,
-            description_weight: 0.5,
-            none_bias: 1.0,
+            want_scale: 1.0,
+            kin_scale: 0.5,
+            none_shift: 0.0,
             about_scale: 4.0,
             about_sharpness: 1.0,
-            kin_scale: 6.0,
-            kin_sharpness: 1.0,
+            description_weight: 0.25,
+            none_bias: 1.0,
             temperature: 2.0,
             threshold: 0.5,
             source: serde_json::Value::Null,
@@ -186,14 +227,13 @@ mod tests {
     fn similarity() -> Similarity {
         // Of two hidden numbers: the mean of the first over the request, plus the maximum of the second, minus both means before it.
         let weight = vec![1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
-        let want = Dense { weight, bias: vec![0.0, 4.0] };
-        let about = Dense { weight: vec![0.0; 12], bias: vec![-3.0, 4.0] };
-        Similarity { query: vec![0.0; 2], want, about, none_slope: vec![0.0, 3.0], settings: settings() }
-    }
-
-    /// All parts of an embedding; each is a unit vector.
-    fn all(want: [f32; 2], about: [f32; 2], kin: [f32; 2]) -> Vec<f32> {
-        [want, about, kin].concat().iter().map(|value| value / PARTS.sqrt()).collect()
+        Similarity {
+            query: vec![0.0; 2],
+            want: Dense { weight, bias: vec![0.0, 4.0] },
+            about: Dense { weight: vec![0.0; 12], bias: vec![0.6, -0.8] },
+            families: Dense { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0, 0.2] },
+            settings: settings(),
+        }
     }
 
     fn assert_close(found: &[f32], wanted: &[f32]) {
@@ -205,33 +245,67 @@ mod tests {
     fn pooling_tells_the_request_from_its_context() {
         let states = [5.0, 1.0, 2.0, 6.0, 4.0, 5.0];
         // Mean 3 and maximum 6 of the last two rows, minus 5; then minus 1, plus the bias.
-        let found = similarity().embed(&states, 2, 1..3, vec![0.0, -7.0]);
-        assert_close(&found, &all([4.0 / 5.0, 3.0 / 5.0], [-0.6, 0.8], [0.0, -1.0]));
-        let without = similarity().embed(&states[2..], 2, 0..2, vec![0.5, 0.0]);
-        assert_close(&without, &all([9.0 / 97f32.sqrt(), 4.0 / 97f32.sqrt()], [-0.6, 0.8], [1.0, 0.0]));
+        let found = similarity().embed(&states, 2, 1..3, vec![0.0, 9.0], &[0.0, 0.0]);
+        assert_close(&found.want, &[4.0 / 5.0, 3.0 / 5.0]);
+        // The unit vector of the sum of meanings, plus what the states say.
+        assert_close(&found.about, &[0.6 / 0.4f32.sqrt(), 0.2 / 0.4f32.sqrt()]);
+        assert_close(&found.families, &[0.5, 0.5]);
+        assert_close(
+            &found.vector(),
+            &[found.want.clone(), found.about].concat().map_each(|value| value / 2f32.sqrt()),
+        );
+        let without = similarity().embed(&states[2..], 2, 0..2, vec![0.0, 0.0], &[0.4, 0.0]);
+        assert_close(&without.want, &[9.0 / 97f32.sqrt(), 4.0 / 97f32.sqrt()]);
+        assert_close(&without.about, &[0.6, -0.8]);
+        let more = (9.0 / 97f32.sqrt() - 4.0 / 97f32.sqrt()).exp();
+        assert_close(&without.families, &[more / (1.0 + more), 1.0 / (1.0 + more)]);
         // A query that tells the rows apart: weights 3 to 1, so that the first number is 2.5.
         let asking = Similarity { query: vec![-(3f32.ln()) / 2.0, 0.0], ..similarity() };
-        let found = asking.embed(&states[2..], 2, 0..2, vec![1.0, 1.0]);
+        let found = asking.embed(&states[2..], 2, 0..2, vec![1.0, 1.0], &[0.0, 0.0]).want;
         assert!((found[0] / found[1] - 8.5 / 4.0).abs() < 1e-5);
     }
 
+    trait MapEach {
+        fn map_each(self, f: impl Fn(f32) -> f32) -> Vec<f32>;
+    }
+
+    impl MapEach for Vec<f32> {
+        fn map_each(self, f: impl Fn(f32) -> f32) -> Vec<f32> {
+            self.into_iter().map(f).collect()
+        }
+    }
+
+    fn text(about: [f32; 2], families: [f32; 2]) -> Embedded {
+        Embedded { want: vec![1.0, 0.0], about: about.into(), families: families.into() }
+    }
+
     #[test]
-    fn a_specialist_is_as_near_as_its_nearest_texts() {
-        let profile = |examples: &[[f32; 2]]| Profile {
-            description: all([0.6, 0.8], [0.0, 1.0], [1.0, 0.0]),
-            examples: examples.iter().map(|&want| all(want, [0.0, 1.0], [1.0, 0.0])).collect(),
+    fn a_specialist_is_as_near_as_its_family_and_its_nearest_texts() {
+        let described = text([0.6, 0.8], [0.5, 0.5]);
+        let one = Profile::new(described.clone(), vec![text([1.0, 0.0], [0.8, 0.2])]);
+        let (logits, none) = similarity().logits(&text([0.0, 1.0], [0.9, 0.1]), &[&one]);
+        let family = 0.9 * 0.8 + 0.1 * 0.2;
+        assert_close(&logits, &[(f32::ln(family + CHANCE) + 4.0 * 0.25 * 0.8) / 2.0]);
+        assert_close(&[none], &[(f32::ln(0.9 * 0.2 + 0.1 * 0.8 + CHANCE) + 1.0) / 2.0]);
+        // Of two examples the nearer counts more; their families are averaged.
+        let two = Profile::new(described, vec![text([1.0, 0.0], [0.8, 0.2]), text([0.0, 1.0], [0.4, 0.6])]);
+        assert_close(&two.families, &[0.6, 0.4]);
+        let nearest = 1.0 + ((1.0 + (-1f32).exp()) / 2.0).ln();
+        let (logits, _) = similarity().logits(&text([1.0, 0.0], [1.0, 0.0]), &[&one, &two]);
+        assert_close(&logits[1..], &[(f32::ln(0.6 + CHANCE) + 4.0 * (nearest + 0.25 * 0.6)) / 2.0]);
+    }
+
+    #[test]
+    fn nobody_gets_what_no_specialist_is_for() {
+        let here = Profile::new(text([1.0, 0.0], [1.0, 0.0]), vec![text([1.0, 0.0], [1.0, 0.0])]);
+        let margin = |request: Embedded| {
+            let (logits, none) = similarity().logits(&request, &[&here]);
+            logits[0] - none
         };
-        let logit = |about: [f32; 2], kin: [f32; 2], examples: &[[f32; 2]]| {
-            similarity().logit(&all([1.0, 0.0], about, kin), &profile(examples))
-        };
-        let described = 0.5 * 0.6;
-        assert_close(&[logit([1.0, 0.0], [0.0, 1.0], &[[1.0, 0.0]])], &[5.0 * (1.0 + described)]);
-        let nearest = 1.0 + ((1.0 + (-2f32).exp()) / 2.0).ln() / 2.0;
-        assert_close(&[logit([1.0, 0.0], [0.0, 1.0], &[[1.0, 0.0], [0.0, 1.0]])], &[5.0 * (nearest + described)]);
-        // The same topic, or a kin, adds its whole scale.
-        assert_close(&[logit([0.0, 1.0], [0.0, 1.0], &[[1.0, 0.0]])], &[5.0 * (1.0 + described) + 2.0]);
-        assert_close(&[logit([1.0, 0.0], [1.0, 0.0], &[[1.0, 0.0]])], &[5.0 * (1.0 + described) + 3.0]);
-        let none = similarity().none_logit(&all([0.6, 0.8], [1.0, 0.0], [0.6, -0.8]));
-        assert_close(&[none], &[(1.0 + 2.4 - 6.0 * 0.8) / 2.0]);
+        let fits = margin(text([1.0, 0.0], [1.0, 0.0]));
+        assert!(fits > margin(text([0.0, 1.0], [1.0, 0.0])) && fits > margin(text([1.0, 0.0], [0.0, 1.0])));
+        let (logits, none) = similarity().logits(&text([1.0, 0.0], [1.0, 0.0]), &[]);
+        assert!(logits.is_empty());
+        assert_close(&[none], &[(f32::ln(1.0 + CHANCE) + 1.0) / 2.0]);
     }
 }
