@@ -78,20 +78,20 @@ class Judged:
 
     def kept(self, comparison: Comparison) -> float:
         """Share of the requests of ``general`` that it keeps beside people's specialists."""
-        general = self.labels == LABELS.index("general")
-        right = [
-            (table.logits(comparison).argmax(-1) == table.truth)[: len(self.labels)][general].float().mean()
-            for table in self.beside
-        ]
-        return float(torch.stack(right).mean()) if right else 0.0
+        general = torch.nonzero(self.labels == LABELS.index("general")).squeeze(1)
+        return self._right(comparison, [general] * len(self.beside))
 
     def found(self, comparison: Comparison) -> float:
         """Share of the requests for people's specialists that find them, the starters standing beside."""
-        right = [
-            (table.logits(comparison).argmax(-1) == table.truth)[len(self.labels) :].float().mean()
-            for table in self.beside
+        return self._right(comparison, [torch.arange(len(self.labels), len(table.truth)) for table in self.beside])
+
+    def _right(self, comparison: Comparison, rows: Sequence[Tensor]) -> float:
+        """Share of these rows of each table that go right: the mean over tables, 0 if there is none."""
+        shares = [
+            (table.logits(comparison)[chosen].argmax(-1) == table.truth[chosen]).float().mean()
+            for table, chosen in zip(self.beside, rows, strict=True)
         ]
-        return float(torch.stack(right).mean()) if right else 0.0
+        return float(torch.stack(shares).mean()) if shares else 0.0
 
 
 @torch.no_grad()

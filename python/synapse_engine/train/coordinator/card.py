@@ -33,8 +33,9 @@ _LIMITS = """## Limits
 
 It knows six languages, English best. Requests at the end of long stories and turns that go on with what was said are
 weakest. A specialist of a user's is found by its words: requests without any that tell its topic are often passed over
-in favour of a starter's. What is noise or an
-order to a device, and no question to anybody, is told from the rest most of the time only. `docs/routing.md` has more.
+in favour of a starter's; and specialists for much, such as travel, get requests of `general` that they are not for.
+What is noise or an order to a device, and no question to anybody, is told from the rest most of the time only.
+`docs/routing.md` has more.
 """
 
 
@@ -84,7 +85,7 @@ def _recipe(facts: Facts) -> str:
         ("Topics", f"{options['lessons_per_step']} texts a step, their loss times {options['lesson_weight']}"),
         ("Specialists", f"{options['guests']} a step, their loss times {options['guest_weight']}"),
         ("Precision", "bf16 products, f32 weights; f16 in this folder"),
-        ("Time", f"{facts.minutes:.0f} minutes on one shared core"),
+        ("Time", f"{facts.minutes:.0f} minutes on two shared cores"),
         ("Seed", str(options["seed"])),
     ]
     return "## Recipe\n\n" + table(("", ""), rows)
