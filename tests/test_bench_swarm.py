@@ -133,11 +133,16 @@ def test_the_coordinator_that_comes_along_decides(base: Path, runs: list[Path]) 
         Specialist(kind, teaching.DESCRIPTIONS[kind], tuple(task.request for task in training(kind, 8, 1)))
         for kind in KINDS
     ]
-    run = Run.of(Settings(base, count=5), find(runs))
+    run = Run.of(Settings(base, count=60), find(runs))
     decisions = run.by_kind(decide(run, taught))
-    assert {kind: [decision.specialist for decision in decisions[kind]] for kind in KINDS} == {
-        kind: [kind] * 5 for kind in KINDS
+    shares = {
+        kind: sum(decision.specialist == (kind if kind in KINDS else None) for decision in found) / len(found)
+        for kind, found in decisions.items()
     }
+    assert shares["sql"] > 0.95
+    assert shares["arithmetic"] > 0.85
+    # Questions for nobody go to nobody.
+    assert shares["general"] > 0.9
 
 
 def test_both_adapters_added_are_their_linear_merge(base: Path, runs: list[Path], tmp_path: Path) -> None:
