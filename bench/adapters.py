@@ -1,8 +1,9 @@
 """What adapters cost, beside llama.cpp: ``python -m bench.adapters [MODEL.gguf]``.
 
-Random adapters on all seven projections. Decoding of 8 sequences without adapters, on one, and on 8 different ones;
-the first token after a known text when the adapter stays and when it changes; loading an adapter of 50 MB. Each engine
-is in a process of its own; what is compared is measured in turn, and ratios and differences are those of neighbours.
+Random adapters on all seven projections or on ``--targets``. Decoding of 8 sequences without adapters, on one, and on
+8 different ones; the first token after a known text when the adapter stays and when it changes; loading an adapter of
+50 MB. Each engine is in a process of its own; what is compared is measured in turn, and ratios and differences are
+those of neighbours.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from synapse_engine import _engine
 from synapse_engine.cli import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PEERS = ["synapse", "llama.cpp"]
 STREAMS, PROMPT, PASSES = 8, 32, 32
@@ -43,13 +44,13 @@ def names() -> list[str]:
     return [f"adapter-{number}" for number in range(STREAMS)]
 
 
-def make(model: Path, folder: Path, rank: int, dtype: str) -> None:
+def make(model: Path, folder: Path, rank: int, dtype: str, targets: Sequence[str]) -> None:
     """All adapters of a run, in both formats."""
     engine = _engine.Engine(str(model))
     info = engine.info()
     engine.close()
     for seed, name in enumerate(names()):
-        write_random_adapter(folder / name, info, rank=rank, seed=seed, dtype=dtype)
+        write_random_adapter(folder / name, info, rank=rank, seed=seed, dtype=dtype, targets=targets)
     write_random_adapter(folder / ACTIVATED, info, rank=rank, seed=STREAMS, dtype=dtype, invocation=MARKER)
     for kind in LARGE_TYPES:
         write_random_adapter(folder / kind, info, rank=rank_for(info, LARGE, kind), seed=0, dtype=kind)
@@ -151,6 +152,7 @@ def arguments() -> argparse.Namespace:
         "model", nargs="?", help="a GGUF file (default: random weights in the shape of Qwen2.5 0.5B, Q4_0)"
     )
     parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--targets", nargs="+", default=[], metavar="NAME", help="projections; all if absent")
     parser.add_argument("--dtype", choices=["float16", "float32"], default="float16", help="of the adapters' numbers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=machine.usable_cores())
@@ -165,7 +167,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         note("making adapters")
-        make(model, folder, options.rank, options.dtype)
+        make(model, folder, options.rank, options.dtype, options.targets)
         workers: dict[str, Worker] = {}
         for peer in options.peer or PEERS:
             try:

@@ -10,7 +10,7 @@ from gguf import GGUFWriter
 from safetensors.numpy import load_file, save_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 SPREAD = 0.02
@@ -30,23 +30,25 @@ def write_random_adapter(
     rank: int,
     seed: int,
     dtype: str = "float32",
+    targets: Collection[str] = (),
     invocation: list[int] | None = None,
 ) -> Path:
-    """For the model that ``Engine.info`` describes: all seven projections of all layers.
+    """For the model that ``Engine.info`` describes: all layers, and of these the projections ``targets`` or all seven.
 
     ``invocation`` are the tokens of an aLoRA.
     """
     random = np.random.default_rng(seed)
     tensors = {}
+    shapes = {name: shape for name, shape in _shapes(info).items() if not targets or _last(name) in targets}
     for layer in range(info["layers"]):
-        for module, (rows, columns) in _shapes(info).items():
+        for module, (rows, columns) in shapes.items():
             name = f"base_model.model.model.layers.{layer}.{module}"
             tensors[f"{name}.lora_A.weight"] = _numbers(random, rank, columns).astype(dtype)
             tensors[f"{name}.lora_B.weight"] = _numbers(random, rows, rank).astype(dtype)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-    targets = sorted(module.rpartition(".")[2] for module in _shapes(info))
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank, "target_modules": targets}
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank}
+    config["target_modules"] = sorted(map(_last, shapes))
     config["alora_invocation_tokens"] = invocation
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
     return folder
@@ -87,6 +89,10 @@ def _shapes(info: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         "self_attn.o_proj": (hidden, queries), "mlp.gate_proj": (ffn, hidden), "mlp.up_proj": (ffn, hidden),
         "mlp.down_proj": (hidden, ffn),
     }  # fmt: skip
+
+
+def _last(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def _numbers(random: np.random.Generator, rows: int, columns: int) -> np.ndarray:
