@@ -59,7 +59,6 @@ class Metrics:
         self.http = Counter(
             "synapse_http_requests", "HTTP responses", ("method", "path", "status"), registry=self._registry
         )
-
         self.answers = Counter(
             "synapse_specialist_requests",
             "Requests by the specialist that answered",

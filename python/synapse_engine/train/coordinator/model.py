@@ -82,7 +82,7 @@ class Kin:
 
 
 class Comparison(nn.Module):
-    """The numbers that make scores of what was embedded. ``calibrate`` finds all but the first two."""
+    """The numbers that make scores of what was embedded. ``calibrate`` finds them."""
 
     def __init__(self) -> None:
         super().__init__()

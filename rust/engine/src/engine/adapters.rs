@@ -66,6 +66,13 @@ impl Adapters {
         if let Some(found) = adapter.rank().filter(|found| *found > rank) {
             return Err(refused("adapters", format!("{name}: expected a rank of at most {rank}, found {found}")));
         }
+        let own = adapter.bytes() as u64;
+        if own > bytes {
+            return Err(refused(
+                "adapters",
+                format!("{name}: adapters may have {bytes} bytes, this one alone has {own}"),
+            ));
+        }
         let mut named = self.lock();
         let others = || named.iter().filter(|(other, _)| *other != name).map(|(_, adapter)| adapter);
         if others().count() >= count {
@@ -75,7 +82,7 @@ impl Adapters {
             ));
         }
         let held: u64 = others().map(|adapter| adapter.bytes() as u64).sum();
-        let wanted = held + adapter.bytes() as u64;
+        let wanted = held + own;
         if wanted > bytes {
             let reason =
                 format!("{name}: all adapters together may have {bytes} bytes, with this one {wanted}; unload one");

@@ -207,4 +207,7 @@ fn limits_hold_and_say_which() {
     let bytes = adapter(model(8).sites(), 1, &[]).bytes() as u64;
     let [first, again, other] = limited(AdapterLimits { bytes, ..default });
     assert!(first.is_ok() && again.is_ok() && other.unwrap_err().contains(&format!("{bytes} bytes")));
+    // One that never fits is told from one that others leave no room for.
+    let [alone, ..] = limited(AdapterLimits { bytes: bytes - 1, ..default });
+    assert!(alone.unwrap_err().contains(&format!("this one alone has {bytes}")));
 }
