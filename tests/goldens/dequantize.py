@@ -1,12 +1,14 @@
 """Makes tests/goldens/dequantize/*.bin: random valid blocks of each format, then their values by the `gguf` package.
 
-Written with gguf 0.19.0 and numpy 2.4.6: `python tests/goldens/dequantize.py`. A file is the blocks, then their
-values as float32, little-endian.
+F8_E4M3, which GGUF does not have, is every code but the two that are no number, and their values by PyTorch.
+Written with gguf 0.19.0, numpy 2.4.6 and torch 2.15.0: `python tests/goldens/dequantize.py`. A file is the blocks,
+then their values as float32, little-endian.
 """
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 
 # Where a block keeps its f16 numbers; they must be finite, everything else may be any bits.
@@ -48,6 +50,11 @@ def blocks_of(name: str, rng: np.random.Generator) -> np.ndarray:
     return blocks
 
 
+def f8_e4m3() -> bytes:
+    codes = torch.tensor([code for code in range(256) if code & 0x7F != 0x7F], dtype=torch.uint8)
+    return codes.numpy().tobytes() + codes.view(torch.float8_e4m3fn).float().numpy().tobytes()
+
+
 def main() -> None:
     folder = Path(__file__).with_suffix("")
     folder.mkdir(exist_ok=True)
@@ -56,6 +63,7 @@ def main() -> None:
         blocks = blocks_of(name, rng)
         values = quants.dequantize(blocks, GGMLQuantizationType[name])
         (folder / f"{name}.bin").write_bytes(blocks.tobytes() + values.astype("<f4").tobytes())
+    (folder / "F8_E4M3.bin").write_bytes(f8_e4m3())
 
 
 if __name__ == "__main__":

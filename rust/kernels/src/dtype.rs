@@ -7,6 +7,7 @@ pub enum DType {
     F32,
     F16,
     BF16,
+    F8_E4M3,
     Q4_0,
     Q4_1,
     Q5_0,
@@ -23,18 +24,19 @@ pub enum DType {
 
 impl DType {
     /// Every format, in the order of this enum.
-    pub const ALL: [DType; 15] = {
+    pub const ALL: [DType; 16] = {
         use DType::*;
-        [F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS]
+        [F32, F16, BF16, F8_E4M3, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS]
     };
 
-    /// The name GGUF tools print, such as `Q4_K`.
+    /// The name that tools for safetensors and GGUF print, such as `Q4_K`.
     pub const fn name(self) -> &'static str {
         use DType::*;
         match self {
             F32 => "F32",
             F16 => "F16",
             BF16 => "BF16",
+            F8_E4M3 => "F8_E4M3",
             Q4_0 => "Q4_0",
             Q4_1 => "Q4_1",
             Q5_0 => "Q5_0",
@@ -54,7 +56,7 @@ impl DType {
     pub const fn block_values(self) -> usize {
         use DType::*;
         match self {
-            F32 | F16 | BF16 => 1,
+            F32 | F16 | BF16 | F8_E4M3 => 1,
             Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4_NL => 32,
             Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_XS => 256,
         }
@@ -66,6 +68,7 @@ impl DType {
         match self {
             F32 => 4,
             F16 | BF16 => 2,
+            F8_E4M3 => 1,
             Q4_0 | IQ4_NL => 18,
             Q4_1 => 20,
             Q5_0 => 22,

@@ -37,11 +37,11 @@ impl Format {
         all
     };
 
-    /// The packed format that keeps the bits of a file's format.
+    /// The packed format that keeps every value of a file's format: its bits, but for `F8_E4M3`, which becomes f16.
     pub fn keeping(dtype: DType) -> Format {
         match dtype {
             DType::F32 => Format::F32,
-            DType::F16 => Format::F16,
+            DType::F16 | DType::F8_E4M3 => Format::F16,
             DType::BF16 => Format::BF16,
             quantized => Format::Ggml(quantized),
         }

@@ -1,11 +1,11 @@
-//! A weight matrix packed for the kernels: made from f32 rows or from GGUF blocks, kept as plain bytes. Knows no threads at
+//! A weight matrix packed for the kernels: made from f32 rows or from a file's blocks, kept as plain bytes. Knows no threads at
 //! run time and no activations.
 use half::{bf16, f16};
 
 use crate::{
     DType, Format,
     bytes::{AlignedBytes, Bytes},
-    decode::{GROUP_VALUES, native_group},
+    decode::{GROUP_VALUES, e4m3, native_group},
     packed::{Codes, Group, Packed, Walk, with_layout},
     quantize,
     simd::{LANES, Portable},
@@ -65,7 +65,7 @@ impl Matrix {
         })
     }
 
-    /// Packs rows of GGUF blocks with their bits kept, on all cores.
+    /// Packs rows of a file's blocks with their values kept, as [`Format::keeping`] says, on all cores.
     ///
     /// # Panics
     /// If a row has not the bytes that `cols` values take, or the size cannot be counted.
@@ -79,6 +79,9 @@ impl Matrix {
         if format.is_float() {
             return Self::pack(format, rows, cols, |first, tile| match dtype {
                 DType::F32 => pack_floats::<4, _>(first, rows, tile, |i| checked(i).as_chunks().0.iter().copied()),
+                DType::F8_E4M3 => pack_floats(first, rows, tile, |i| {
+                    checked(i).iter().map(|&code| f16::from_f32(e4m3(code)).to_le_bytes())
+                }),
                 _ => pack_floats::<2, _>(first, rows, tile, |i| checked(i).as_chunks().0.iter().copied()),
             });
         }

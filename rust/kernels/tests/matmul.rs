@@ -2,7 +2,7 @@
 mod common;
 
 use common::{Numbers, relative_error};
-use synapse_kernels::{Activations, Cpu, DType, Format, MatmulJob, Matrix};
+use synapse_kernels::{Activations, Cpu, DType, Format, MatmulJob, Matrix, dequantize};
 
 /// A matrix of a format from random numbers: our own by quantizing, GGUF's from random blocks with sane scales.
 fn matrix(format: Format, rows: usize, cols: usize, seed: u64) -> Matrix {
@@ -85,6 +85,17 @@ fn every_set_and_format_computes_the_product() {
             }
         }
     }
+}
+
+#[test]
+fn f8_is_packed_as_the_f16_of_its_values() {
+    let (rows, cols) = (17, 254);
+    let codes: Vec<u8> = (0..rows * cols).map(|i| (i % 127) as u8 | if i % 254 < 127 { 0 } else { 0x80 }).collect();
+    let row = |row: usize| &codes[row * cols..][..cols];
+    let packed = Matrix::pack_blocks(DType::F8_E4M3, rows, cols, row);
+    let wanted = Matrix::pack_f32(Format::F16, rows, cols, |index, out| dequantize(DType::F8_E4M3, row(index), out));
+    assert_eq!(packed.format(), Format::F16);
+    assert!(packed.bytes() == wanted.bytes());
 }
 
 /// Rows of activations around the numbers that kernels take at a time.

@@ -10,6 +10,7 @@ use half::f16;
 
 use crate::DType;
 
+pub(crate) use float::e4m3;
 pub use iq4::IQ4_VALUES;
 
 /// Values in one group.
@@ -57,7 +58,7 @@ impl From<NativeGroup> for Group {
 pub const fn offset(dtype: DType) -> i32 {
     use DType::*;
     match dtype {
-        F32 | F16 | BF16 | Q4_1 | Q5_1 | Q2_K | Q4_K | Q5_K => 0,
+        F32 | F16 | BF16 | F8_E4M3 | Q4_1 | Q5_1 | Q2_K | Q4_K | Q5_K => 0,
         Q3_K => 4,
         Q4_0 => 8,
         Q5_0 => 16,
@@ -89,7 +90,7 @@ pub fn native_group(dtype: DType, row: &[u8], group: usize) -> NativeGroup {
         DType::Q6_K => k_quants::q6(block, group),
         DType::IQ4_NL => iq4::nl(block),
         DType::IQ4_XS => iq4::xs(block, group),
-        DType::F32 | DType::F16 | DType::BF16 => unreachable!("checked above"),
+        DType::F32 | DType::F16 | DType::BF16 | DType::F8_E4M3 => unreachable!("checked above"),
     }
 }
 
@@ -102,7 +103,8 @@ pub fn decode_group(dtype: DType, row: &[u8], group: usize) -> Group {
     native_group(dtype, row, group).into()
 }
 
-/// The values of a row (or of several that lie one after the other), any format. Equal bit for bit to `gguf.quants.dequantize`.
+/// The values of a row (or of several that lie one after the other), any format. Equal bit for bit to `gguf.quants.dequantize`,
+/// and F8_E4M3 to PyTorch's `float8_e4m3fn`.
 ///
 /// # Panics
 /// If `row` and `out` do not hold the same whole number of blocks.
@@ -112,6 +114,7 @@ pub fn dequantize(dtype: DType, row: &[u8], out: &mut [f32]) {
         DType::F32 => float::f32(row, out),
         DType::F16 => float::f16(row, out),
         DType::BF16 => float::bf16(row, out),
+        DType::F8_E4M3 => float::f8_e4m3(row, out),
         _ => {
             for (index, values) in out.chunks_exact_mut(GROUP_VALUES).enumerate() {
                 group_values(&decode_group(dtype, row, index), offset(dtype), values);
@@ -150,7 +153,7 @@ fn nibbles(bytes: &[u8]) -> [u8; GROUP_VALUES] {
 mod tests {
     use super::*;
 
-    /// Blocks and their values as the `gguf` package computes them; see tests/goldens/dequantize.py.
+    /// Blocks and their values as the `gguf` package and PyTorch compute them; see tests/goldens/dequantize.py.
     fn golden(dtype: DType) -> (Vec<u8>, Vec<u32>) {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/goldens/dequantize");
         let bytes = std::fs::read(format!("{root}/{dtype:?}.bin")).unwrap();
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_format_equals_the_gguf_package_bit_for_bit() {
+    fn every_format_equals_its_reference_bit_for_bit() {
         for dtype in DType::ALL {
             let (blocks, expected) = golden(dtype);
             let mut values = vec![0.0; expected.len()];

@@ -144,7 +144,8 @@ macro_rules! with_layout {
             Format::Ggml(DType::Q6_K) => with!(NibbleAnd2, SuperHalves),
             Format::Ggml(DType::IQ4_NL) => with!(Codebook, PerGroup),
             Format::Ggml(DType::IQ4_XS) => with!(Codebook, Super),
-            Format::F32 | Format::F16 | Format::BF16 | Format::Ggml(DType::F32 | DType::F16 | DType::BF16) => $float,
+            Format::F32 | Format::F16 | Format::BF16 => $float,
+            Format::Ggml(DType::F32 | DType::F16 | DType::BF16 | DType::F8_E4M3) => $float,
         }
     }};
 }

@@ -155,7 +155,7 @@ fn dtype(cursor: &mut Cursor, tensor: &str) -> Result<DType> {
     DTYPES.iter().find(|(known, _)| *known == code).map(|&(_, dtype)| dtype).ok_or_else(|| {
         match UNSUPPORTED.iter().find(|(known, _)| *known == code) {
             Some((_, name)) => {
-                let known: Vec<_> = DType::ALL.iter().map(|dtype| format!("{dtype:?}")).collect();
+                let known: Vec<_> = DTYPES.iter().map(|(_, dtype)| dtype.name()).collect();
                 Error::Model(format!(
                     "tensor `{tensor}` has type {name}; types that can be loaded: {}",
                     known.join(", ")
