@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{rope, symbio};
+use super::{rope, scales::BEFORE, symbio};
 use crate::{
-    Result,
+    Error, Result,
     architectures::{Family, ModelConfig},
     files::{
         json::{self, Object, describe},
@@ -25,9 +25,13 @@ pub fn config_from_json(path: &Path, bytes: &[u8]) -> Result<ModelConfig> {
     let family = match model_type {
         "qwen2" => Family::Qwen2,
         "llama" | "mistral" => Family::Llama,
-        "symbio" => return symbio::read(&object),
+        "symbio" => Family::Symbio,
         other => return Err(object.unsupported("model_type", format!("`{other}`"))),
     };
+    refuse_quantization(&object)?;
+    if family == Family::Symbio {
+        return symbio::read(&object);
+    }
     let config = read(&object, family)?;
     limits::check(path, &config)?;
     refuse_unsupported(&object)?;
@@ -78,9 +82,17 @@ fn refuse_unsupported(object: &Object) -> Result<()> {
     if object.flag("mlp_bias")? == Some(true) {
         return Err(object.unsupported("mlp_bias", true));
     }
-    if let Some(quantization) = object.object("quantization_config")? {
-        let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
-        return Err(object.unsupported("quantization_config", format!("set (method `{method}`)")));
+    Ok(())
+}
+
+/// The older key is that of compressed-tensors.
+fn refuse_quantization(object: &Object) -> Result<()> {
+    for key in ["quantization_config", "compression_config"] {
+        if let Some(quantization) = object.object(key)? {
+            let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
+            let found = format!("`{key}` is set (method `{method}`), which this engine does not run");
+            return Err(Error::Model(format!("{}: {found}; {BEFORE}", object.path.display())));
+        }
     }
     Ok(())
 }

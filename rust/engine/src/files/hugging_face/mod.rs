@@ -2,6 +2,7 @@
 mod config;
 mod generation;
 mod rope;
+mod scales;
 mod symbio;
 mod template;
 
@@ -45,6 +46,7 @@ fn checkpoint(path: &Path, folder: &Path, tensors: Box<dyn TensorSource>) -> Res
     let config_path = folder.join("config.json");
     let config_bytes = required(&config_path)?;
     let config = config_from_json(&config_path, &config_bytes)?;
+    scales::refuse(&*tensors)?;
     let tokenizer = folder.join("tokenizer.json");
     if !tokenizer.is_file() {
         return Err(missing(&tokenizer));

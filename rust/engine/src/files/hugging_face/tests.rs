@@ -2,13 +2,14 @@
 use std::path::Path;
 
 use proptest::prelude::*;
+use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
 use super::{config_from_json, generation_from_json, open_file, template::from_tokenizer_config};
 use crate::{
     Error, Result,
     architectures::{Family, ModelConfig, RopeScaling},
-    files::{GenerationDefaults, TokenizerSource, open},
+    files::{Checkpoint, GenerationDefaults, TokenizerSource, open},
 };
 
 /// The published numbers of Qwen2.5-0.5B-Instruct.
@@ -139,10 +140,6 @@ fn other_models_are_refused_by_name() {
     unsupported(&with(qwen(), "model_type", json!("gpt2")), &["model_type", "gpt2"]);
     unsupported(&with(qwen(), "hidden_act", json!("gelu")), &["hidden_act", "gelu"]);
     unsupported(&with(llama(), "mlp_bias", json!(true)), &["mlp_bias"]);
-    unsupported(
-        &with(qwen(), "quantization_config", json!({"quant_method": "gptq"})),
-        &["quantization_config", "gptq"],
-    );
     unsupported(&with(qwen(), "layer_types", json!(["full_attention", "sliding_attention"])), &["layer_types"]);
     unsupported(&with(qwen(), "partial_rotary_factor", json!(0.5)), &["partial_rotary_factor", "0.5"]);
     for kind in ["yarn", "dynamic", "longrope", "mrope"] {
@@ -156,6 +153,17 @@ fn other_models_are_refused_by_name() {
     let window = with(with(qwen(), "use_sliding_window", json!(true)), "sliding_window", json!(4096));
     unsupported(&window, &["sliding_window", "4096"]);
     read(&with(window, "max_window_layers", json!(24))).unwrap();
+}
+
+#[test]
+fn quantized_models_are_refused_whatever_the_family() {
+    for config in [qwen(), llama(), json!({ "model_type": "symbio" })] {
+        for key in ["quantization_config", "compression_config"] {
+            let quantized = with(config.clone(), key, json!({"quant_method": "fp8"}));
+            unsupported(&quantized, &["config.json", key, "`fp8`", "before it was quantized"]);
+        }
+    }
+    read(&with(qwen(), "quantization_config", Value::Null)).unwrap();
 }
 
 #[test]
@@ -290,6 +298,39 @@ fn a_folder_and_a_file_in_it_open_the_same_model() {
         assert_eq!(path, &folder.path().join("tokenizer.json"));
     }
     assert_eq!(whole.config, single.config);
+}
+
+/// One-element tensors beside an F8_E4M3 weight, or another.
+fn opened_with(dtype: Dtype, others: &[&str]) -> Result<Checkpoint> {
+    let folder = folder();
+    let weight = [(
+        "model.layers.0.mlp.up_proj.weight",
+        TensorView::new(dtype, vec![1], &[0; 4][..dtype.bitsize() / 8]).unwrap(),
+    )];
+    let others = others.iter().map(|name| (*name, TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap()));
+    let path = folder.path().join("model.safetensors");
+    safetensors::serialize_to_file(weight.into_iter().chain(others), None, &path).unwrap();
+    open(folder.path())
+}
+
+#[test]
+fn scales_of_f8_weights_are_refused_by_name() {
+    for name in [
+        "model.layers.0.mlp.up_proj.weight_scale_inv",
+        "model.layers.0.mlp.up_proj.weight_scale",
+        "model.layers.0.mlp.up_proj.input_scale",
+        "model.layers.0.mlp.up_proj.scale_weight",
+        "model.layers.0.mlp.up_proj.scale",
+        "scaled_fp8",
+    ] {
+        let Err(Error::Model(reason)) = opened_with(Dtype::F8_E4M3, &["model.norm.weight", name]) else {
+            panic!("opened with {name}")
+        };
+        assert!(reason.contains(&format!("`{name}`")) && reason.contains("before it was quantized"), "{reason}");
+    }
+    // Names of organelle models.
+    opened_with(Dtype::F8_E4M3, &["model.norm.weight", "blocks.0.skip1.scale"]).unwrap();
+    opened_with(Dtype::F32, &["model.layers.0.self_attn.k_scale"]).unwrap();
 }
 
 #[test]

@@ -86,8 +86,11 @@ fn tensor_info(name: String, entry: &RawValue) -> std::result::Result<TensorInfo
         "F32" => DType::F32,
         "F16" => DType::F16,
         "BF16" => DType::BF16,
+        "F8_E4M3" => DType::F8_E4M3,
         other => {
-            return Err(Wrong::Unsupported(format!("tensor `{name}`: expected dtype F32, F16 or BF16, found {other}")));
+            return Err(Wrong::Unsupported(format!(
+                "tensor `{name}`: expected dtype F32, F16, BF16 or F8_E4M3, found {other}"
+            )));
         }
     };
     let (shape, (start, end)) = (entry.shape, entry.data_offsets);
