@@ -1,5 +1,6 @@
 """Log-probabilities of tiny random models against `transformers` in float32, for every shape and number format."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import tiny_gguf
 import tiny_models
 import torch
+from safetensors.torch import load_file, save_file
 
+WEIGHTS = "model.safetensors"
 # Around a page of 16 tokens, and across several.
 LENGTHS = [1, 2, 15, 16, 17, 100]
 # Logits spread over a few units here; float32 itself, against float64, is off by 2e-5.
@@ -97,6 +100,28 @@ def test_quantizing_on_load_stays_close(folder: Made, quant: str):
     found = asking.distributions(engine, tokens, tiny_models.VOCABULARY)
     engine.close()
     assert divergence(folder.truth(tokens), found) <= KL_QUANT[quant]
+
+
+F8 = torch.float8_e4m3fn
+
+
+def test_f8_weights_are_those_of_torch(tmp_path: Path):
+    """And to the bit what the same values give in f16."""
+    spec = tiny_models.TinyModel("llama", "llama", tiny_models.shape(160, 4, 2, 320))
+    model = tiny_models.save(spec, tmp_path / "f8")
+    shutil.copytree(tmp_path / "f8", tmp_path / "f16")
+    rounded = {name: values.to(F8) for name, values in load_file(tmp_path / "f8" / WEIGHTS).items()}
+    save_file(rounded, tmp_path / "f8" / WEIGHTS)
+    save_file({name: values.half() for name, values in rounded.items()}, tmp_path / "f16" / WEIGHTS)
+    model.load_state_dict({name: values.float() for name, values in rounded.items()})
+    tokens = random_tokens(101)
+    found = {}
+    for name in ("f8", "f16"):
+        engine = asking.load(tmp_path / name, quant="none", kv_type="f32")
+        found[name] = asking.distributions(engine, tokens, tiny_models.VOCABULARY)
+        engine.close()
+    assert np.abs(found["f8"] - Made(tmp_path / "f8", model).truth(tokens)).max() <= EXACT
+    assert (found["f8"] == found["f16"]).all()
 
 
 GGUF_KINDS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", *gguf_layout.SCALES]

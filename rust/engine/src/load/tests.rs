@@ -1,8 +1,10 @@
 //! From files in a folder to logits, with and without a packed file.
 use std::{fs, path::Path, time::SystemTime};
 
+use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
+use synapse_kernels::{DType, dequantize};
 use tempfile::TempDir;
 
 use super::*;
@@ -14,14 +16,18 @@ use crate::{
 
 /// A model folder as Hugging Face lays it out.
 pub fn folder(change: impl Fn(&mut testing::Tensors)) -> TempDir {
+    folder_in(Dtype::F32, |value| value.to_le_bytes().to_vec(), change)
+}
+
+/// The same in another number format; `bytes` are those of a value.
+fn folder_in(dtype: Dtype, bytes: impl Fn(f32) -> Vec<u8>, change: impl Fn(&mut testing::Tensors)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = testing::config();
     let mut tensors = tensors(&config);
     change(&mut tensors);
-    let bytes = |values: Vec<f32>| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
-    let tensors: Vec<_> = tensors.into_iter().map(|(name, (shape, values))| (name, shape, bytes(values))).collect();
-    let views =
-        tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let data = |values: Vec<f32>| values.into_iter().flat_map(&bytes).collect::<Vec<_>>();
+    let tensors: Vec<_> = tensors.into_iter().map(|(name, (shape, values))| (name, shape, data(values))).collect();
+    let views = tensors.iter().map(|(name, shape, data)| (name, TensorView::new(dtype, shape.clone(), data).unwrap()));
     safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
     let json = json!({
         "model_type": "llama",
@@ -184,6 +190,42 @@ fn values_that_a_format_cannot_hold_are_refused() {
     assert_eq!(load(65_000.0, Quant::F16), None);
     assert!(load(f32::NAN, Quant::Q8).unwrap().contains("not finite"));
     assert!(load(f32::INFINITY, Quant::None).unwrap().contains("not finite"));
+}
+
+fn f8_value(code: u8) -> f32 {
+    let mut value = [0.0];
+    dequantize(DType::F8_E4M3, &[code], &mut value);
+    value[0]
+}
+
+/// Rounded towards zero: the codes of one sign are in the order of their values.
+fn f8_code(value: f32) -> u8 {
+    let code = (0..0x7f).rev().find(|&code| f8_value(code) <= value.abs()).unwrap();
+    if value < 0.0 { code | 0x80 } else { code }
+}
+
+#[test]
+fn f8_weights_compute_what_the_same_values_in_f16_do() {
+    let narrow = folder_in(Dtype::F8_E4M3, |value| vec![f8_code(value)], |_| ());
+    let half = |value| f16::from_f32(f8_value(f8_code(value))).to_le_bytes().to_vec();
+    let wide = folder_in(Dtype::F16, half, |_| ());
+    for quant in Quant::ALL {
+        let mut found = load(narrow.path(), &options(quant, true)).unwrap();
+        let mut wanted = load(wide.path(), &options(quant, true)).unwrap();
+        assert_eq!(found.info.weight_bytes, wanted.info.weight_bytes, "{quant:?}");
+        assert!(logits(&mut found) == logits(&mut wanted), "{quant:?}");
+    }
+}
+
+#[test]
+fn f8_codes_that_are_no_number_are_refused() {
+    let name = "model.layers.0.mlp.up_proj.weight";
+    let spoil = |tensors: &mut testing::Tensors| tensors.get_mut(name).unwrap().1[7] = f32::NAN;
+    let folder = folder_in(Dtype::F8_E4M3, |value| vec![if value.is_nan() { 0x7f } else { f8_code(value) }], spoil);
+    for quant in Quant::ALL {
+        let Err(Error::Model(reason)) = load(folder.path(), &options(quant, false)) else { panic!("{quant:?}") };
+        assert!(reason.contains(name) && reason.contains("not finite"), "{reason}");
+    }
 }
 
 #[test]

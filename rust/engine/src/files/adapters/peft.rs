@@ -91,12 +91,13 @@ fn refuse_table(path: &Path, tensor: &str, module: &str) -> Result<()> {
 
 /// What a tensor probably is that is no matrix of a linear layer.
 fn foreign(name: &str) -> String {
-    const KINDS: [(&str, &str); 6] = [
+    const KINDS: [(&str, &str); 7] = [
         ("lora_embedding_", "LoRA on `embed_tokens`"),
         ("lora_magnitude_vector", "DoRA"),
         ("lm_head", "a copy of `lm_head` or LoRA on it"),
         ("embed_tokens", "a copy of `embed_tokens` or LoRA on it"),
         ("bias", "a bias"),
+        ("scale", "a scale of quantized weights"),
         (".weight", "a whole layer (modules_to_save)"),
     ];
     // Named like a matrix but not quite, it is none of those.

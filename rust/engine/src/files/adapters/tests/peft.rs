@@ -132,6 +132,20 @@ fn number_types_are_kept() {
 }
 
 #[test]
+fn f8_is_read_but_not_with_scales() {
+    let mut peft = Peft::sound();
+    let a = peft.tensor("q_proj.lora_A");
+    (a.dtype, a.data) = (Dtype::F8_E4M3, (0x78..0x7f).chain(0..9).collect());
+    let source = peft.read().unwrap();
+    assert_eq!(rows(&source, Q, false)[0][..3], [256.0, 288.0, 320.0]);
+    assert_eq!(rows(&source, Q, false)[1], [1, 2, 3, 4, 5, 6, 7, 8].map(|steps| steps as f32 / 512.0));
+    peft.tensor("q_proj.lora_A").data[3] = 0xff;
+    damaged(peft.read(), &["q_proj.lora_A.weight", "not finite"]);
+    let scales = format!("base_model.model.{Q}.lora_A.weight_scale");
+    refused(lied(|peft| peft.add(&scales, &[1])), &[&scales, "a scale"]);
+}
+
+#[test]
 fn factors_follow_rank_alpha_and_their_patterns() {
     let factor = |peft: &Peft, module| scale(&peft.read().unwrap(), module);
     let stabilised = Peft::sound().set("use_rslora", true.into());
