@@ -198,12 +198,19 @@ class FakeEngine:
     """See the module's text. ``requests`` keeps what was submitted, ``cancelled`` the ids that were cancelled."""
 
     def __init__(
-        self, *, context_length: int = 4096, max_sequences: int = 8, max_queue: int = 64, fail_after: int = 0
+        self,
+        *,
+        context_length: int = 4096,
+        max_sequences: int = 8,
+        max_queue: int = 64,
+        fail_after: int = 0,
+        max_adapters: int = 64,
     ) -> None:
         self.context_length = context_length
         self.max_sequences = max_sequences
         self.max_queue = max_queue
         self.fail_after = fail_after
+        self.max_adapters = max_adapters
         self.hidden_size = 8
         self.requests: list[dict[str, Any]] = []
         self.cancelled: list[int] = []
@@ -270,6 +277,8 @@ class FakeEngine:
             error = ModelError(f"adapter {path}: it is for another model")
             error.hint = "train one for this model"
             raise error
+        if len(self.loaded.keys() - {name}) >= self.max_adapters:
+            raise request_error("max_adapters", f"{name}: {self.max_adapters} adapters are loaded, the most allowed")
         self.loaded[name] = {"name": name, "path": path, "generation": next(self._generations), "rank": 8, "bytes": 1}
         return self.loaded[name]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ SHORT = {"max_tokens": 8, "temperature": 0}
 def fresh(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The shared engine with specialists of its own."""
     monkeypatch.setattr(swarm, "open_router", FakeRouter)
-    own = Swarm(engine.native)
+    own = Swarm(engine.swarm.shelf)
     own.library.folder = tmp_path / "specialists"
     monkeypatch.setitem(engine.__dict__, "swarm", own)
     return engine
@@ -110,6 +111,32 @@ def test_an_adapter_is_loaded_at_first_use_and_again_when_it_changed(fresh: Engi
             fresh.unload_adapter(one["name"])
 
 
+def test_an_adapter_that_makes_room_before_its_request_begins_comes_back(
+    smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "open_router", FakeRouter)
+    with Engine(smollm2_path, max_sequences=2, max_adapters=1) as engine:
+        engine.specialists.folder = tmp_path / "specialists"
+        for name, seed in (("cooking", 1), ("baking", 2)):
+            write_smollm2_adapter(tmp_path / name, seed)
+            engine.specialists.add(write_specialist(tmp_path, name, adapter=name))
+        wanted = engine.chat(QUESTION, specialist="cooking", **SHORT).text
+        prepared = engine.swarm.prepared
+
+        def then_another_comes(*arguments: Any) -> Any:
+            found = prepared(*arguments)
+            engine.swarm.shelf.ready(engine.specialists.find("baking"))
+            assert [one["name"] for one in engine.adapters] == ["synapse/baking"]
+            return found
+
+        monkeypatch.setattr(engine.swarm, "prepared", then_another_comes)
+        assert engine.chat(QUESTION, specialist="cooking", **SHORT).text == wanted
+        assert asyncio.run(engine.achat(QUESTION, specialist="cooking", **SHORT)).text == wanted
+        monkeypatch.undo()
+        engine.unload_adapter("synapse/cooking")
+        assert engine.chat(QUESTION, specialist="cooking", **SHORT).text == wanted
+
+
 def test_specialists_come_and_go(fresh: Engine, tmp_path: Path) -> None:
     with pytest.raises(UnknownSpecialistError):
         fresh.chat(QUESTION, specialist="cooking", **SHORT)
@@ -120,4 +147,4 @@ def test_specialists_come_and_go(fresh: Engine, tmp_path: Path) -> None:
 
 
 def test_the_library_is_the_users(engine: Engine, home: Path) -> None:
-    assert Swarm(engine.native).library.folder == Library().folder == home / "specialists"
+    assert Swarm(engine.swarm.shelf).library.folder == Library().folder == home / "specialists"

@@ -520,6 +520,37 @@ def test_a_slow_adapter_does_not_hold_up_others(server):
     assert server.engine.loaded["synapse/cooking"]["generation"] == 1
 
 
+def test_adapters_that_take_each_others_place_fail_no_request(tmp_path):
+    library = Library(tmp_path / "specialists")
+    with fake_server(FakeEngine(max_adapters=1), desk=Desk(library, FakeRouter)) as (url, engine):
+        server = Server(url, engine, library, tmp_path)
+        names = ("cooking", "baking")
+        for name in names:
+            write_adapter(tmp_path / name, name.encode())
+            server.add(name, adapter=name)
+        told = server.answered("math: SAY:four", **parallel(specialists=names))["synapse"]
+        assert [candidate["content"] for candidate in told["candidates"]] == ["four", "four"]
+        # More texts than are submitted at a time: the last ones begin long after their adapter was made ready.
+        texts = {"prompt": ["SAY:SLOW x"] * 20}
+        with ThreadPoolExecutor(4) as pool:
+            bodies = [{"model": f"synapse/{name}", **texts} for name in names]
+            ends = list(pool.map(lambda body: post(url, COMPLETIONS, body), bodies * 4))
+        assert [end.status_code for end in ends] == [200] * 8, [end.text for end in ends]
+
+
+def test_files_that_are_gone_when_an_adapter_has_to_come_back_are_told_of(server):
+    write_specialist(server.library.folder, adapter=str(write_adapter(server.folder / "lora")))
+    body = {"model": "synapse/cooking", "prompt": ["SAY:SLOW " + "x" * 20] * 20}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, server.url, COMPLETIONS, body)
+        assert wait_until(lambda: len(server.engine.requests) >= 8)
+        (server.folder / "lora" / "adapter_config.json").unlink()
+        assert HTTP.delete(f"{server.url}/v1/adapters/synapse/cooking").status_code == 200
+        error = answer.result().json()["error"]
+    assert (error["param"], error["code"]) == ("adapters", "invalid_value")
+    assert "adapter_config.json is missing" in error["message"]
+
+
 # The real model
 
 

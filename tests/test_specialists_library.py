@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specialist_support import COOKING, write_adapter, write_specialist
-from synapse_engine._engine import RequestError
 from synapse_engine.specialists import Library, Specialist, SpecialistError, UnknownSpecialistError, parse_specialist
-from synapse_engine.specialists.adapters import AdapterFiles, Shelf
 from synapse_engine.specialists.reading import STARTERS
 from synapse_engine.specialists.writing import document
 
@@ -138,7 +135,6 @@ def test_add_refuses_half_an_adapter(library: Library, tmp_path: Path, missing: 
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from synapse_engine._engine import RequestError
 from synapse_engine.specialists import Library
 from synapse_engine.specialists import writing
 
@@ -194,97 +190,3 @@ def test_what_is_written_reads_the_same(description, examples, system_prompt, te
         Path('some/"odd" folder'),
     )
     assert parse_specialist(document(specialist), "x") == specialist
-
-
-class Engine:
-    def __init__(self) -> None:
-        self.loaded: list[tuple[str, str]] = []
-        self.fails = False
-
-    def load_adapter(self, name: str, path: str) -> dict[str, str]:
-        if self.fails:
-            raise ValueError("no")
-        self.loaded.append((name, path))
-        return {}
-
-    def unload_adapter(self, name: str) -> None:
-        pass
-
-
-def test_the_shelf_loads_once_and_again_when_a_file_changed(tmp_path: Path) -> None:
-    engine = Engine()
-    shelf = Shelf(engine)
-    plain = parse_specialist(COOKING, "x")
-    assert shelf.ready(plain) is None
-    cook = replace(plain, adapter=write_adapter(tmp_path / "lora"))
-    assert [shelf.ready(cook) for _ in range(3)] == ["synapse/cooking"] * 3
-    assert engine.loaded == [("synapse/cooking", str(tmp_path / "lora"))]
-    (tmp_path / "fresh").write_bytes(b"other...")
-    (tmp_path / "fresh").replace(tmp_path / "lora" / "adapter_model.safetensors")
-    shelf.ready(cook)
-    shelf.ready(cook)
-    assert len(engine.loaded) == 2
-    shelf.unload("synapse/cooking")
-    shelf.ready(cook)
-    assert len(engine.loaded) == 3
-
-
-class SmallEngine(Engine):
-    """Has room for two."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.here: set[str] = set()
-        self.full = "max_adapters"
-
-    def load_adapter(self, name: str, path: str) -> dict[str, str]:
-        if len(self.here - {name}) > 1:
-            error = RequestError("full")
-            error.param = self.full
-            raise error
-        self.here.add(name)
-        return super().load_adapter(name, path)
-
-    def unload_adapter(self, name: str) -> None:
-        self.here.remove(name)
-
-
-def test_without_room_the_longest_unused_makes_it(tmp_path: Path) -> None:
-    engine = SmallEngine()
-    shelf = Shelf(engine)
-    lora = write_adapter(tmp_path / "lora")
-    one, two, three = (replace(parse_specialist(COOKING, "x"), name=name, adapter=lora) for name in ("a", "b", "c"))
-    for specialist in (one, two, one, three):
-        shelf.ready(specialist)
-    assert engine.here == {"synapse/a", "synapse/c"}
-    engine.full = "max_adapter_bytes"
-    shelf.ready(two)
-    assert engine.here == {"synapse/b", "synapse/c"}
-    # Who has nothing to give up says so, and keeps what others have loaded.
-    with pytest.raises(RequestError, match="full"):
-        Shelf(engine).ready(one)
-    engine.full = "adapters"
-    with pytest.raises(RequestError, match="full"):
-        shelf.ready(one)
-    assert engine.here == {"synapse/b", "synapse/c"}
-
-
-def test_a_failed_load_is_tried_again(tmp_path: Path) -> None:
-    engine = Engine()
-    engine.fails = True
-    shelf = Shelf(engine)
-    cook = replace(parse_specialist(COOKING, "x"), adapter=write_adapter(tmp_path / "lora"))
-    with pytest.raises(ValueError, match="no"):
-        shelf.ready(cook)
-    engine.fails = False
-    assert shelf.ready(cook) == "synapse/cooking"
-
-
-def test_files_of_an_adapter_in_all_three_forms(tmp_path: Path) -> None:
-    folder = write_adapter(tmp_path / "lora")
-    assert AdapterFiles.at(folder).parts == AdapterFiles.at(folder / "adapter_model.safetensors").parts
-    gguf = tmp_path / "lora.gguf"
-    with pytest.raises(SpecialistError, match=r"lora\.gguf is missing"):
-        AdapterFiles.at(gguf)
-    gguf.write_bytes(b"GGUF")
-    assert AdapterFiles.at(gguf).within(tmp_path / "kept") == tmp_path / "kept" / "lora.gguf"

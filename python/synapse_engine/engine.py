@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from synapse_engine import _engine
 from synapse_engine.options import generate_request, weighted
 from synapse_engine.results import Outcome
+from synapse_engine.specialists.adapters import Shelf
 from synapse_engine.store import Store
 from synapse_engine.store.names import PathName, parse_name
 from synapse_engine.streams import Dispatcher, Stream
@@ -95,7 +96,8 @@ class Engine:
             max_adapter_rank=max_adapter_rank,
             max_adapter_bytes=max_adapter_bytes,
         )
-        self._dispatcher = Dispatcher(self._native)
+        self._shelf = Shelf(self._native)
+        self._dispatcher = Dispatcher(self._native, self._shelf.submit)
 
     def generate(self, prompt: str, *, specialist: str | None = None, **options: Unpack[GenerateOptions]) -> Generation:
         """Continues ``prompt``, word for word as given."""
@@ -113,7 +115,7 @@ class Engine:
         self, prompt_or_messages: str | Messages, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
     ) -> Stream:
         """The answer piece by piece: to a list of messages as ``chat`` gives it, to a str as ``generate`` does."""
-        return Stream(self._native, *self._request(prompt_or_messages, specialist, options))
+        return Stream(self._native, *self._request(prompt_or_messages, specialist, options), self._shelf.submit)
 
     async def agenerate(
         self, prompt: str, *, specialist: str | None = None, **options: Unpack[GenerateOptions]
@@ -165,7 +167,7 @@ class Engine:
         """Specialists, router and loaded adapters of this engine."""
         from synapse_engine.swarm import Swarm
 
-        return Swarm(self._native)
+        return Swarm(self._shelf)
 
     def load_adapter(self, name: str, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Loads a LoRA adapter (a folder as ``peft`` writes it, or a GGUF adapter), in the place of one of this name.
@@ -176,7 +178,7 @@ class Engine:
 
     def unload_adapter(self, name: str) -> None:
         """Takes an adapter out. Raises RequestError if there is none of this name."""
-        self._native.unload_adapter(name)
+        self._shelf.unload(name)
 
     @property
     def adapters(self) -> list[dict[str, Any]]:

@@ -19,16 +19,24 @@ if TYPE_CHECKING:
     from synapse_engine.results import Generation
     from synapse_engine.routing import Decision
 
+    Submit = Callable[[dict[str, Any], EventQueue], int]
+
 
 class Stream:
     """Iterates over the pieces of an answer. Closing it, or dropping it, frees its slot."""
 
-    def __init__(self, native: _engine.Engine, request: dict[str, Any], decision: Decision | None = None) -> None:
+    def __init__(
+        self,
+        native: _engine.Engine,
+        request: dict[str, Any],
+        decision: Decision | None = None,
+        submit: Submit | None = None,
+    ) -> None:
         self._native = native
         self._queue = EventQueue()
         self._pieces: deque[str] = deque()
         self._outcome = Outcome(decision)
-        self._id: int | None = native.submit(request, self._queue)
+        self._id: int | None = (submit or native.submit)(request, self._queue)
 
     def __iter__(self) -> Stream:
         return self
@@ -78,8 +86,9 @@ class Dispatcher:
 
     POLL_SECONDS = 0.25
 
-    def __init__(self, native: _engine.Engine) -> None:
+    def __init__(self, native: _engine.Engine, submit: Submit) -> None:
         self._native = native
+        self._engine_submit = submit
         self._queue = EventQueue()
         self._deliver: dict[int, Callable[[Event], object]] = {}
         self._lock = threading.Lock()
@@ -107,7 +116,7 @@ class Dispatcher:
     # The lock is held across submit, so that no event can arrive before its receiver is known.
     def _submit(self, request: dict[str, Any], deliver: Callable[[Event], object]) -> int:
         with self._lock:
-            request_id = self._native.submit(request, self._queue)
+            request_id = self._engine_submit(request, self._queue)
             self._deliver[request_id] = deliver
             if self._thread is None:
                 self._thread = threading.Thread(target=self._pump, name="synapse-events", daemon=True)

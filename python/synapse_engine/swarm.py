@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, cast
 from synapse_engine.routing import Decision, open_router
 from synapse_engine.routing.live import LiveRouter
 from synapse_engine.specialists import Library
-from synapse_engine.specialists.adapters import Shelf
 from synapse_engine.specialists.applying import prompted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synapse_engine import _engine
     from synapse_engine.options import GenerateOptions
     from synapse_engine.routing import Router
     from synapse_engine.specialists import Specialist
+    from synapse_engine.specialists.adapters import Shelf
 
     Messages = Sequence[Mapping[str, Any]]
 
@@ -25,11 +24,11 @@ AUTO = "auto"
 
 
 class Swarm:
-    """One for an engine."""
+    """One for an engine, which submits what is prepared here through ``shelf``."""
 
-    def __init__(self, native: _engine.Engine) -> None:
+    def __init__(self, shelf: Shelf) -> None:
         self.library = Library()
-        self._shelf = Shelf(native)
+        self.shelf = shelf
         self._live: LiveRouter[Router] = LiveRouter(self.library, open_router)
 
     @property
@@ -53,5 +52,5 @@ class Swarm:
         return turns, cast("GenerateOptions", habits)
 
     def _adapters(self, specialist: Specialist, options: GenerateOptions) -> dict[str, str]:
-        name = None if "adapters" in options else self._shelf.ready(specialist)
+        name = None if "adapters" in options else self.shelf.ready(specialist)
         return {} if name is None else {"adapters": name}

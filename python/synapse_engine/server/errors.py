@@ -104,6 +104,12 @@ def specialist_not_found(error: SpecialistError | RoutingError, param: str | Non
     return ApiError(HTTPStatus.NOT_FOUND, message, param=param, code="specialist_not_found")
 
 
+def refused_adapter(what: str, error: Exception, param: str) -> ApiError:
+    """An adapter that cannot be loaded into this model."""
+    hint = getattr(error, "hint", None)
+    return bad_request(f"{what} cannot be used: {error}" + (f"; {hint}" if hint else ""), param)
+
+
 def response_not_found(message: str) -> ApiError:
     """Feedback on a response that is not, or no longer, remembered."""
     return ApiError(HTTPStatus.NOT_FOUND, message, param="response_id", code="response_not_found")

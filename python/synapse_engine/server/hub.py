@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine import _engine
-from synapse_engine._engine import RequestError
 from synapse_engine.server.errors import internal_error, shutting_down
 
 if TYPE_CHECKING:
@@ -41,23 +40,15 @@ class Hub:
         self._stopping = threading.Event()
 
     # Events reach the loop through call_soon_threadsafe, so none can be delivered before submit has noted its id.
+    # The shelf may read an adapter, which holds up the loop: only if it was taken out in the moment since it was ready.
     def submit(self, request: dict[str, Any], job: Job) -> int:
         """Hands work to the engine; its events will go to ``job``."""
         if self._stopping.is_set():
             raise shutting_down()
         self._start()
-        request_id = self._submit(request)
+        request_id = self._shelf.submit(request, self._queue)
         self._jobs[request_id] = job
         return request_id
-
-    # Reading an adapter holds up the loop. It happens only if it was taken out in the moment since it was made ready.
-    def _submit(self, request: dict[str, Any]) -> int:
-        try:
-            return self.native.submit(request, self._queue)
-        except RequestError as error:
-            if error.param != "adapters" or not self._shelf.ready_again(name for name, _ in request["adapters"]):
-                raise
-            return self.native.submit(request, self._queue)
 
     def cancel(self, request_id: int) -> None:
         """Frees the request's slot; none of its events will be delivered any more."""

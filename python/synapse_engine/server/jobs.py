@@ -7,7 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from synapse_engine._engine import ClosedError, EngineError, InternalError, QueueFullError
-from synapse_engine.server.errors import ApiError, from_engine, timed_out
+from synapse_engine.server.errors import ApiError, from_engine, refused_adapter, timed_out
+from synapse_engine.specialists import SpecialistError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,6 +120,8 @@ class Job:
                 return  # the rest goes in when one of ours has ended
             except EngineError as error:
                 raise from_engine(error, self._prompt_field) from error
+            except (SpecialistError, OSError) as error:  # files of an adapter that has to be read again
+                raise refused_adapter("an adapter of the request", error, "adapters") from error
             self._positions[request_id] = position
             self._left.popleft()
 

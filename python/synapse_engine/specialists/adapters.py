@@ -12,7 +12,7 @@ from synapse_engine.specialists.reading import SpecialistError
 from synapse_engine.store.digest import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
     from synapse_engine.specialists.reading import Specialist
@@ -79,6 +79,12 @@ class AdapterEngine(Protocol):
     def unload_adapter(self, name: str) -> None:
         """Takes it out."""
 
+    def adapters(self) -> list[dict[str, Any]]:
+        """What is loaded, each with its ``name``."""
+
+    def submit(self, request: dict[str, Any], queue: Any) -> int:
+        """Queues a request, which holds its adapters from then on."""
+
 
 class Shelf:
     """Which adapters of specialists one engine has: loaded at first use, replaced when their files changed.
@@ -91,7 +97,8 @@ class Shelf:
         self._lock = threading.Lock()
         # The longest unused first.
         self._loaded: dict[str, tuple[tuple[str, int, int, int], ...]] = {}
-        self._asked: dict[str, Specialist] = {}
+        # Where to find again what was taken out.
+        self._asked: dict[str, Path] = {}
 
     def ready(self, specialist: Specialist) -> str | None:
         """The engine's name for the specialist's adapter, which is loaded then; None if it has none.
@@ -102,35 +109,56 @@ class Shelf:
             return None
         name = PREFIX + specialist.name
         with self._lock:
-            self._asked[name] = specialist
-            files = AdapterFiles.at(specialist.adapter)
-            state = files.state()
-            if self._loaded.get(name) != state:
-                self._load(name, files.path)
-            self._loaded.pop(name, None)
-            self._loaded[name] = state
+            self._asked[name] = specialist.adapter
+            self._ready(name, keep={name})
         return name
 
-    def _load(self, name: str, path: Path) -> None:
-        while True:
-            try:
-                self._engine.load_adapter(name, str(path))
-            except RequestError as error:
-                unused = next((other for other in self._loaded if other != name), None)
-                if error.param not in _FULL or unused is None:
-                    raise
-                del self._loaded[unused]
-                self._engine.unload_adapter(unused)
-            else:
-                return
+    def submit(self, request: dict[str, Any], queue: Any) -> int:
+        """The engine's ``submit``, which fails if an adapter was taken out since it was made ready; it comes back here.
 
-    def ready_again(self, names: Iterable[str]) -> bool:
-        """Loads those of ``names`` that were taken out since they were made ready; whether there was one."""
-        missing = [self._asked[name] for name in names if name in self._asked and name not in self._loaded]
-        return [self.ready(specialist) for specialist in missing] != []
+        Raises what ``ready`` and the engine do. Blocks while weights are read, which is rare.
+        """
+        try:
+            return self._engine.submit(request, queue)
+        except RequestError as error:
+            names = [name for name, _ in request.get("adapters") or ()]
+            if error.param != "adapters" or self._asked.keys().isdisjoint(names):
+                raise
+        # With the lock held, nobody makes room again before the request holds what it needs.
+        with self._lock:
+            self._restore(names)
+            return self._engine.submit(request, queue)
 
     def unload(self, name: str) -> None:
         """Takes an adapter out of the engine, whoever has loaded it; raises the engine's RequestError without one."""
         with self._lock:
             self._loaded.pop(name, None)
             self._engine.unload_adapter(name)
+
+    def _restore(self, names: Collection[str]) -> None:
+        here = {adapter["name"] for adapter in self._engine.adapters()}
+        for name in names:
+            if name in self._asked and name not in here:
+                self._loaded.pop(name, None)
+                self._ready(name, keep=names)
+
+    def _ready(self, name: str, keep: Collection[str]) -> None:
+        files = AdapterFiles.at(self._asked[name])
+        state = files.state()
+        if self._loaded.get(name) != state:
+            self._load(name, files.path, keep)
+        self._loaded.pop(name, None)
+        self._loaded[name] = state
+
+    def _load(self, name: str, path: Path, keep: Collection[str]) -> None:
+        while True:
+            try:
+                self._engine.load_adapter(name, str(path))
+            except RequestError as error:
+                unused = next((other for other in self._loaded if other not in keep), None)
+                if error.param not in _FULL or unused is None:
+                    raise
+                del self._loaded[unused]
+                self._engine.unload_adapter(unused)
+            else:
+                return

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request
 
 from synapse_engine._engine import ClosedError, EngineError, RequestError
-from synapse_engine.server.errors import ApiError, from_engine
+from synapse_engine.server.errors import ApiError, from_engine, refused_adapter
 from synapse_engine.server.openapi import takes
 from synapse_engine.server.schemas.library import AdapterBody
 from synapse_engine.server.served import Served
 from synapse_engine.server.state import State, state_of
-from synapse_engine.server.swarm.desk import refused_adapter
 
 router = APIRouter()
 OBJECT = "adapter"

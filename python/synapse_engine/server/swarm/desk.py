@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from synapse_engine._engine import ClosedError, EngineError
 from synapse_engine.routing import Decision, RoutingError
 from synapse_engine.routing.live import LiveRouter
-from synapse_engine.server.errors import ApiError, bad_request, from_engine, specialist_not_found, unavailable
+from synapse_engine.server.errors import (
+    bad_request,
+    from_engine,
+    refused_adapter,
+    specialist_not_found,
+    unavailable,
+)
 from synapse_engine.server.swarm import modes
 from synapse_engine.server.swarm.plan import Asked, Candidate, Plan, who_answers
 from synapse_engine.specialists import Library, Specialist, SpecialistError, UnknownSpecialistError
@@ -101,9 +107,3 @@ class Desk:
             raise from_engine(error, "model") from error
         except (EngineError, SpecialistError, OSError) as error:
             raise refused_adapter(f"the adapter of the specialist `{specialist.name}`", error, "model") from error
-
-
-def refused_adapter(what: str, error: Exception, param: str) -> ApiError:
-    """An adapter that cannot be loaded into this model."""
-    hint = getattr(error, "hint", None)
-    return bad_request(f"{what} cannot be used: {error}" + (f"; {hint}" if hint else ""), param)
