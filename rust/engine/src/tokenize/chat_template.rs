@@ -286,7 +286,8 @@ fn without_generation_tags(source: &str) -> String {
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
-        let Some(length) = tag.find("%}").map(|at| at + 2) else { break };
+        // `{%}` opens a tag and does not close it.
+        let Some(length) = tag[2..].find("%}").map(|at| at + 4) else { break };
         let inside = tag[2..length - 2].trim_matches(['-', '+']).trim();
         out.push_str(before);
         match inside {

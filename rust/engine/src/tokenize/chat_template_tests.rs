@@ -131,6 +131,14 @@ fn hostile() -> Vec<String> {
 }
 
 #[test]
+fn a_tag_that_never_closes_is_an_error_of_the_template() {
+    for source in ["{%}", "a{%}b", "{% if true %}{%}", "{%", "{%%", "{%}{% generation %}"] {
+        let error = ChatTemplate::new(source).unwrap_err();
+        assert!(matches!(&error, Error::Model(reason) if reason.contains("syntax error")), "{source}: {error:?}");
+    }
+}
+
+#[test]
 fn hostile_templates_are_stopped() {
     for source in hostile() {
         let start = Instant::now();
