@@ -317,6 +317,13 @@ def test_the_environment_forces_a_kernel_set(smollm2_path, monkeypatch):
     assert caught.value.param == "SYNAPSE_KERNELS"
 
 
+@pytest.mark.parametrize("kv_tokens", [10**15, 2**63, 2**64 - 1])
+def test_more_context_than_memory_is_refused(smollm2_path, kv_tokens):
+    with pytest.raises(RequestError, match="more memory than there is") as caught:
+        Engine(smollm2_path, kv_tokens=kv_tokens)
+    assert caught.value.param == "kv_tokens"
+
+
 def test_files_that_are_no_models_are_refused(tmp_path):
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(b"GGUF\x03\x00\x00\x00" + b"\xff" * 64)

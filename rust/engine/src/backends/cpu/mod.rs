@@ -15,7 +15,7 @@ use adapters::Adapters;
 
 use super::{Backend, GatedFfn, LayerNorm, Linear, Norm, Rope, Row};
 use crate::{
-    Result,
+    Error, Result,
     batch::{Batch, TokenId},
     clock::{Clock, Operation, Work},
 };
@@ -34,6 +34,8 @@ pub struct Cpu {
     gate: Buffer,
     up: Buffer,
     clock: Clock,
+    /// Bytes of all pages of all layers.
+    state_bytes: usize,
 }
 
 impl Cpu {
@@ -58,7 +60,25 @@ impl Cpu {
             gate: Buffer::default(),
             up: Buffer::default(),
             clock: Clock::default(),
+            state_bytes: 0,
         }
+    }
+
+    /// Counts the pages of one more layer.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the system would not give memory for those of all layers so far: asking for it would end the process.
+    fn add_state(&mut self, page_bytes: usize, pages: usize) -> Result<()> {
+        let wanted = page_bytes.checked_mul(pages).and_then(|bytes| bytes.checked_add(self.state_bytes));
+        let bytes = wanted.filter(|&bytes| obtainable(bytes)).ok_or_else(|| Error::Request {
+            param: "kv_tokens".into(),
+            reason: format!(
+                "{} tokens need more memory than there is; lower it or context_length",
+                pages.saturating_mul(PAGE_TOKENS)
+            ),
+        })?;
+        self.state_bytes = bytes;
+        Ok(())
     }
 
     /// Name of the kernel set chosen for this processor.
@@ -75,6 +95,15 @@ impl Cpu {
     pub fn roofs(&self) -> Roofs {
         self.machine.roofs()
     }
+}
+
+/// Whether the system would give so much memory now. Memory that is not written to costs nothing.
+fn obtainable(bytes: usize) -> bool {
+    let mut room = Vec::<u8>::new();
+    let given = room.try_reserve_exact(bytes).is_ok();
+    // An allocation that nobody sees may be optimized away, as if it had succeeded.
+    std::hint::black_box(&mut room);
+    given
 }
 
 /// The batch's tokens in one run, and where each segment's rows and pages are.
@@ -158,6 +187,7 @@ impl Backend for Cpu {
     }
 
     fn kv(&mut self, shape: KvShape, pages: usize) -> Result<KvLayer> {
+        self.add_state(shape.page_bytes(), pages)?;
         Ok(KvLayer::new(shape, pages))
     }
 
@@ -166,6 +196,7 @@ impl Backend for Cpu {
     }
 
     fn window(&mut self, shape: WindowShape, pages: usize) -> Result<WindowLayer> {
+        self.add_state(shape.page_bytes(), pages)?;
         Ok(WindowLayer::new(shape, pages))
     }
 
@@ -311,5 +342,33 @@ impl Backend for Cpu {
 
     fn clock(&self) -> Option<&Clock> {
         Some(&self.clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::KvType;
+
+    #[test]
+    fn pages_that_no_memory_holds_are_refused() {
+        let shape = KvShape { kv_heads: 2, head_dim: 64, kv_type: KvType::F16 };
+        let refused = |cpu: &mut Cpu, pages| cpu.kv(shape, pages).err().map(|error| error.to_string());
+        let mut cpu = Cpu::new(1);
+        for pages in [1 << 40, 1 << 50, usize::MAX / 2, usize::MAX] {
+            assert!(refused(&mut cpu, pages).is_some_and(|error| error.starts_with("kv_tokens: ")), "{pages}");
+        }
+        let window = WindowShape { channels: 64, monarch: false };
+        assert!(cpu.window(window, 1 << 50).is_err());
+        assert_eq!(refused(&mut cpu, 2), None);
+        assert_eq!(cpu.state_bytes, 2 * shape.page_bytes());
+    }
+
+    #[test]
+    fn what_all_layers_need_counts() {
+        let shape = KvShape { kv_heads: 2, head_dim: 64, kv_type: KvType::F16 };
+        let mut cpu = Cpu::new(1);
+        cpu.state_bytes = usize::MAX / 2;
+        assert!(cpu.kv(shape, 1).is_err());
     }
 }
