@@ -281,6 +281,7 @@ def test_cancelling_a_task_frees_its_slot(engine):
         ({"presence_penalty": 2.5}, "presence_penalty"),
         ({"frequency_penalty": -2.5}, "frequency_penalty"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_penalty": 1e-38}, "repetition_penalty"),
         ({"logit_bias": {1: 101}}, "logit_bias"),
         ({"logit_bias": {10**6: 1}}, "logit_bias"),
         ({"stop_tokens": [-1]}, "stop_tokens"),

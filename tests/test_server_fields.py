@@ -64,6 +64,7 @@ OUT_OF_RANGE = [
     ("n", 129),
     ("presence_penalty", -2.01),
     ("repetition_penalty", 0),
+    ("repetition_penalty", 1e-30),
     ("seed", 2**64),
     ("seed", 0.5),
     ("stop", ["x"] * 17),

@@ -39,7 +39,7 @@ class GenerateOptions(TypedDict, total=False):
     typical_p: float
     """Locally typical sampling; 1 is off."""
     repetition_penalty: float
-    """Above 1 makes tokens seen before less likely."""
+    """Above 1 makes tokens seen before less likely; 0.01 to 100."""
     presence_penalty: float
     """-2 to 2."""
     frequency_penalty: float

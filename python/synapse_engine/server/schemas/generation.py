@@ -33,7 +33,7 @@ class GenerationBody(Body):
     min_p: Annotated[float, Field(ge=0, lt=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     seed: Seed | None = None
     stop: Stop | None = None
     stream: bool | None = None

@@ -48,7 +48,8 @@ impl Filters {
     /// Collects what top-k leaves, less what top-p and min-p would drop in any case; returns the weight of all that top-k
     /// leaves.
     fn gather(&mut self, logits: &[f32], peak: f32, options: &SamplingOptions) -> f64 {
-        let scale = 1.0 / options.temperature;
+        // Of the smallest temperatures the inverse is infinite, and infinity times 0 no number.
+        let scale = (1.0 / options.temperature).min(f32::MAX);
         self.candidates.clear();
         if options.top_k > 0 && options.top_k < logits.len() {
             softmax::largest(logits, options.top_k, &mut self.found);

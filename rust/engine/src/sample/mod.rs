@@ -30,7 +30,7 @@ pub struct SamplingOptions {
     pub min_p: f32,
     /// Locally typical sampling (Meister et al. 2022); 1 is off. `(0, 1]`.
     pub typical_p: f32,
-    /// Divides positive and multiplies negative logits of tokens seen (Keskar et al. 2019); 1 is off.
+    /// Divides positive and multiplies negative logits of tokens seen (Keskar et al. 2019); 1 is off. `0.01..=100`.
     pub repetition_penalty: f32,
     /// Subtracted once from tokens already generated (OpenAI). `-2..=2`.
     pub presence_penalty: f32,

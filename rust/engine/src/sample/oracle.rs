@@ -161,6 +161,24 @@ fn greedy_takes_the_lowest_of_equals_after_penalties() {
 }
 
 #[test]
+fn the_smallest_temperatures_are_greedy() {
+    let logits: Vec<f32> = (0..100).map(|i| ((i * 37) % 101) as f32 / 12.0).collect();
+    let wanted = logits.iter().position(|logit| logits.iter().all(|other| other <= logit)).unwrap_or_default();
+    let temperature = f32::from_bits(1);
+    let plain = SamplingOptions { temperature, ..SamplingOptions::default() };
+    for options in [
+        plain.clone(),
+        SamplingOptions { top_k: 3, ..plain.clone() },
+        SamplingOptions { top_p: 0.5, ..plain.clone() },
+        SamplingOptions { min_p: 0.5, ..plain.clone() },
+        SamplingOptions { typical_p: 0.5, ..plain },
+    ] {
+        let (mut sampler, mut scratch) = (Sampler::new(options, 7, 0, &[]), Scratch::default());
+        assert_eq!(sampler.sample(&logits, &mut scratch).unwrap() as usize, wanted);
+    }
+}
+
+#[test]
 fn logits_that_are_not_finite_are_an_error() {
     let (mut sampler, mut scratch) = (Sampler::new(SamplingOptions::default(), 0, 0, &[]), Scratch::default());
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -14,8 +14,8 @@ impl SamplingOptions {
         check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0 and at most 1")?;
         check("min_p", self.min_p, (0.0..1.0).contains(&self.min_p), "from 0 and below 1")?;
         check("typical_p", self.typical_p, self.typical_p > 0.0 && self.typical_p <= 1.0, "above 0 and at most 1")?;
-        let repetition = self.repetition_penalty;
-        check("repetition_penalty", repetition, repetition > 0.0 && repetition.is_finite(), "above 0 and finite")?;
+        // With less or more a logit may be finite no longer.
+        within("repetition_penalty", self.repetition_penalty, 0.01..=100.0)?;
         within("presence_penalty", self.presence_penalty, -2.0..=2.0)?;
         within("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?;
         for &(token, bias) in &self.logit_bias {
@@ -64,7 +64,7 @@ mod tests {
             assert_eq!(refused(|o| o.frequency_penalty = bad), "frequency_penalty");
             assert_eq!(refused(|o| o.logit_bias = vec![(1, 50.0 * bad)]), "logit_bias");
         }
-        for bad in [f32::NAN, f32::INFINITY, 0.0, -1.0] {
+        for bad in [f32::NAN, f32::INFINITY, 0.0, -1.0, 1e-30, 1e30] {
             assert_eq!(refused(|o| o.repetition_penalty = bad), "repetition_penalty");
         }
         assert_eq!(refused(|o| o.logit_bias = vec![(10, 0.0)]), "logit_bias");
@@ -77,13 +77,20 @@ mod tests {
             temperature: 0.0,
             top_p: f32::MIN_POSITIVE,
             typical_p: f32::MIN_POSITIVE,
+            repetition_penalty: 0.01,
             presence_penalty: -2.0,
             frequency_penalty: -2.0,
             logit_bias: vec![(0, -100.0), (9, 100.0)],
             ..SamplingOptions::default()
         };
         assert!(low.validate(10).is_ok());
-        let high = SamplingOptions { temperature: 2.0, presence_penalty: 2.0, frequency_penalty: 2.0, ..low };
+        let high = SamplingOptions {
+            temperature: 2.0,
+            repetition_penalty: 100.0,
+            presence_penalty: 2.0,
+            frequency_penalty: 2.0,
+            ..low
+        };
         assert!(high.validate(10).is_ok());
     }
 }
