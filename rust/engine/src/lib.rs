@@ -1,6 +1,8 @@
 //! Synapse Engine's core: loads language models and runs them. Knows nothing of Python or HTTP.
 //!
 //! `text -> tokenize -> schedule -> architectures (on a backend) -> sample -> stream -> text`
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+
 pub mod adapter;
 pub mod architectures;
 pub mod backends;

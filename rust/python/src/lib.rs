@@ -1,4 +1,6 @@
 //! Python bindings. Converts types, releases the GIL, maps errors; knows no arithmetic and no models.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+
 use pyo3::prelude::*;
 
 mod adapters;
