@@ -1,23 +1,25 @@
 """Every field that the OpenAI client has types for is honoured or refused by name. Engine: the fake."""
 
-import json
-import math
 import typing
 
-import httpx
 import pytest
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from server_fake import END, FakeEngine, FakeQueue
-from server_support import MODEL, chat_body, fake_server, post, running
+from server_support import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MODEL,
+    assert_refused,
+    chat_body,
+    completion_body,
+    fake_server,
+    post,
+)
 from synapse_engine.server.schemas.chat import ChatBody
 from synapse_engine.server.schemas.completions import CompletionBody
 from synapse_engine.server.schemas.others import EmbeddingBody
-
-CHAT = "/v1/chat/completions"
-COMPLETIONS = "/v1/completions"
-EMBEDDINGS = "/v1/embeddings"
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
@@ -169,18 +171,6 @@ def server():
         yield url, engine
 
 
-def completion_body(**fields):
-    return {"model": MODEL, "prompt": "SAY:hello", **fields}
-
-
-def assert_refused(response: httpx.Response, param: str) -> None:
-    assert response.status_code == 400, response.text
-    error = response.json()["error"]
-    assert error["type"] == "invalid_request_error"
-    assert error["param"].split(".")[0].split("[")[0] == param, error
-    assert param in error["message"]
-
-
 def documented(*bases: type) -> set[str]:
     return {name for base in bases for name in typing.get_type_hints(base)} | {"stream"}
 
@@ -280,61 +270,6 @@ def test_a_missing_field_is_named(server):
     assert (error["param"], error["code"]) == ("messages", "missing_required_parameter")
 
 
-@pytest.mark.parametrize(
-    ("message", "param"),
-    [
-        ({"role": "tool", "content": "x", "tool_call_id": "1"}, "messages[0].role"),
-        ({"role": "function", "content": "x", "name": "f"}, "messages[0].role"),
-        ({"role": "robot", "content": "x"}, "messages[0].role"),
-        ({"role": "user"}, "messages[0].content"),
-        ({"role": "user", "content": None}, "messages[0].content"),
-        ({"role": "user", "content": []}, "messages[0].content"),
-        ({"role": "user", "content": 1}, "messages[0].content"),
-        (
-            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
-            "messages[0].content[0].type",
-        ),
-        ({"role": "user", "content": [{"type": None, "text": "x"}]}, "messages[0].content[0].type"),
-        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
-        ({"role": "user", "content": "x", "colour": "red"}, "messages[0].colour"),
-        ({"role": "assistant", "content": "x", "tool_calls": [TOOL]}, "messages[0].tool_calls"),
-        ({"role": "assistant", "content": "x", "refusal": "no"}, "messages[0].refusal"),
-        ({"role": "assistant", "content": "x", "audio": {"id": "1"}}, "messages[0].audio"),
-    ],
-)
-def test_messages_that_are_refused(server, message, param):
-    response = post(server[0], CHAT, chat_body(messages=[message]))
-    assert response.status_code == 400, response.text
-    assert response.json()["error"]["param"] == param
-
-
-def test_messages_become_the_turns_of_the_template(server):
-    url, engine = server
-    messages = [
-        {"role": "developer", "content": "Be brief."},
-        {"role": "user", "name": "ann", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
-        {"role": "assistant", "content": "three", "refusal": None, "tool_calls": None, "annotations": []},
-        {"role": "user", "content": ""},
-    ]
-    assert post(url, CHAT, chat_body(messages=messages, max_tokens=1)).status_code == 200
-    seen = engine.detokenize(engine.requests[-1]["tokens"])
-    assert seen == "<|system|>Be brief.<|user|>one\ntwo<|assistant|>three<|user|><|assistant|>"
-
-
-def test_a_template_that_refuses_names_the_messages(server):
-    response = post(server[0], CHAT, chat_body(messages=[{"role": "user", "content": "BAD"}]))
-    assert_refused(response, "messages")
-    response = post(server[0], CHAT, chat_body(messages=[{"role": "user", "content": "NO TEMPLATE"}]))
-    assert response.status_code == 400
-    assert response.json()["error"]["param"] == "messages"
-
-
-def test_a_lone_surrogate_is_refused(server):
-    body = json.dumps(chat_body(messages=[{"role": "user", "content": "X"}])).replace("X", "\\ud800")
-    response = httpx.post(server[0] + CHAT, content=body, headers={"content-type": "application/json"})
-    assert response.status_code == 400
-
-
 def test_the_shorter_of_two_limits_is_not_guessed(server):
     url, engine = server
     assert_refused(post(url, CHAT, chat_body(max_tokens=3, max_completion_tokens=4)), "max_tokens")
@@ -376,140 +311,3 @@ def test_tokens_that_do_not_exist(server):
     assert_refused(post(url, COMPLETIONS, completion_body(prompt=[70_000])), "prompt")
     assert_refused(post(url, EMBEDDINGS, {"model": MODEL, "input": [[70_000]]}), "input")
     assert_refused(post(url, "/detokenize", {"tokens": [70_000]}), "tokens")
-
-
-# Completions
-
-
-@pytest.mark.parametrize(
-    ("prompt", "wanted"),
-    [
-        ("ab", [[257, 97, 98]]),
-        (["ab", "c"], [[257, 97, 98], [257, 99]]),
-        ([97, 98], [[97, 98]]),
-        ([[97], [98, 99]], [[97], [98, 99]]),
-    ],
-)
-def test_the_four_forms_of_a_prompt(server, prompt, wanted):
-    url, engine = server
-    before = len(engine.requests)
-    answer = post(url, COMPLETIONS, completion_body(prompt=prompt)).json()
-    assert [request["tokens"] for request in engine.requests[before:]] == wanted
-    assert len(answer["choices"]) == len(wanted)
-    assert answer["usage"]["prompt_tokens"] == sum(map(len, wanted))
-
-
-def test_completions_are_short_unless_told_otherwise(server):
-    url, _ = server
-    answer = post(url, COMPLETIONS, completion_body(prompt="x")).json()
-    assert answer["usage"]["completion_tokens"] == 16
-    assert answer["choices"][0]["finish_reason"] == "length"
-
-
-def test_echo(server):
-    url, _ = server
-    answer = post(url, COMPLETIONS, completion_body(prompt=["SAY:ü", "SAY:x"], echo=True, n=2)).json()
-    assert [choice["text"] for choice in answer["choices"]] == ["SAY:üü", "SAY:üü", "SAY:xx", "SAY:xx"]
-    answer = post(url, COMPLETIONS, completion_body(prompt=[83, 65, 89, 58, 120], echo=True)).json()
-    assert answer["choices"][0]["text"] == "SAY:xx"
-    events = post(url, COMPLETIONS, completion_body(prompt="SAY:x", echo=True, stream=True)).text.split("\n\n")
-    assert json.loads(events[0].removeprefix("data: "))["choices"][0]["text"] == "SAY:x"
-
-
-def test_echo_with_logprobs_scores_the_prompt(server):
-    url, _ = server
-    answer = post(url, COMPLETIONS, completion_body(prompt="SAY:z", echo=True, logprobs=2, max_tokens=1)).json()
-    logprobs = answer["choices"][0]["logprobs"]
-    assert logprobs["tokens"] == ["S", "A", "Y", ":", "z", "z"]
-    assert logprobs["token_logprobs"] == [-1, -2, -3, -4, -5, -0.5]
-    assert logprobs["text_offset"] == [0, 1, 2, 3, 4, 5]
-    assert logprobs["top_logprobs"][5] == {"A": -1, "B": -2, "z": -0.5}
-    assert answer["usage"]["prompt_tokens"] == 6
-
-
-def test_echo_alone_only_scores(server):
-    url, engine = server
-    answer = post(url, COMPLETIONS, completion_body(prompt=[65, 66], echo=True, logprobs=0, max_tokens=0)).json()
-    assert engine.requests[-1]["task"] == "score"
-    choice = answer["choices"][0]
-    assert choice["text"] == "AB"
-    assert choice["logprobs"]["token_logprobs"] == [None, -1]
-    assert choice["logprobs"]["top_logprobs"] == [None, {"B": -1}]
-    assert answer["usage"]["completion_tokens"] == 0
-
-
-def test_best_of_keeps_the_likeliest(server):
-    url, engine = server
-    answer = post(url, COMPLETIONS, completion_body(best_of=4, n=2, logprobs=0, temperature=1)).json()
-    assert engine.requests[-1]["choices"] == 4
-    # The fake finds its first choices likelier than the later ones.
-    assert [choice["logprobs"]["token_logprobs"][0] for choice in answer["choices"]] == [-0.5, -0.6]
-    assert answer["usage"]["completion_tokens"] == 4 * len("hello")
-    assert_refused(post(url, COMPLETIONS, completion_body(best_of=1, n=2)), "best_of")
-    assert_refused(post(url, COMPLETIONS, completion_body(best_of=2, stream=True)), "best_of")
-
-
-def test_what_a_stream_cannot_do_is_refused(server):
-    url, _ = server
-    assert_refused(post(url, COMPLETIONS, completion_body(echo=True, logprobs=1, stream=True)), "echo")
-    assert_refused(post(url, COMPLETIONS, completion_body(echo=True, max_tokens=0, stream=True)), "max_tokens")
-
-
-def test_offsets_count_characters(server):
-    url, _ = server
-    answer = post(url, COMPLETIONS, completion_body(prompt="SAY:aü€b", logprobs=0)).json()
-    logprobs = answer["choices"][0]["logprobs"]
-    assert answer["choices"][0]["text"] == "aü€b"
-    assert logprobs["text_offset"] == [0, 1, 1, 2, 2, 2, 3]
-    assert logprobs["tokens"][:3] == ["a", "bytes:\\xc3", "bytes:\\xbc"]
-
-
-# Models, embeddings, tokens
-
-
-def test_several_models_and_aliases():
-    one, two = FakeEngine(), FakeEngine()
-    with fake_server(one) as (url, _):
-        assert post(url, CHAT, chat_body(model="nothing")).json()["error"]["code"] == "model_not_found"
-    with running({"one": one, "two": two}, FakeQueue, aliases={"gpt-4o": "two"}) as url:
-        assert [card["id"] for card in httpx.get(f"{url}/v1/models").json()["data"]][:3] == ["one", "two", "synapse"]
-        one_answer = post(url, CHAT, chat_body(model="one"))
-        assert one_answer.status_code == 503, "closed with the first server"
-        answer = post(url, CHAT, chat_body(model="gpt-4o")).json()
-        assert answer["model"] == "two"
-        assert len(two.requests) == 1
-        missing = post(url, CHAT, chat_body(model="three"))
-        assert missing.status_code == 404
-        assert missing.json()["error"]["param"] == "model"
-        assert "two" in missing.json()["error"]["message"]
-        assert_refused(post(url, "/tokenize", {"text": "a"}), "model")
-    two.close()
-
-
-def test_embeddings(server):
-    url, _ = server
-    body = {"model": MODEL, "input": ["a", "b"], "user": "ann", "encoding_format": "float"}
-    answer = post(url, EMBEDDINGS, body).json()
-    assert [entry["index"] for entry in answer["data"]] == [0, 1]
-    for entry in answer["data"]:
-        assert math.isclose(sum(value * value for value in entry["embedding"]), 1, rel_tol=1e-6)
-    assert answer["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
-    assert post(url, EMBEDDINGS, body | {"dimensions": 8}).status_code == 200
-    assert_refused(post(url, EMBEDDINGS, body | {"dimensions": 4}), "dimensions")
-    assert_refused(post(url, EMBEDDINGS, body | {"encoding_format": "int8"}), "encoding_format")
-    assert_refused(post(url, EMBEDDINGS, body | {"input": []}), "input")
-
-
-def test_tokenize_and_back(server):
-    url, _ = server
-    answer = post(url, "/tokenize", {"model": MODEL, "text": "hé<|end|>"}).json()
-    assert answer == {"model": MODEL, "tokens": [257, 104, 195, 169, END], "count": 5}
-    assert post(url, "/detokenize", {"tokens": answer["tokens"]}).json()["text"] == "hé<|end|>"
-    plain = post(url, "/tokenize", {"text": "a<|end|>", "add_special": False, "parse_special": False}).json()
-    assert plain["count"] == len("a<|end|>")
-    turns = [{"role": "user", "content": "hi"}]
-    assert post(url, "/tokenize", {"messages": turns}).json()["count"] == len("<|user|>hi<|assistant|>")
-    assert_refused(post(url, "/tokenize", {"text": "a", "messages": turns}), "text")
-    assert_refused(post(url, "/tokenize", {}), "text")
-    assert post(url, "/tokenize", {"text": ""}).json()["tokens"] == [257]
-    assert post(url, "/detokenize", {"tokens": []}).json()["text"] == ""
