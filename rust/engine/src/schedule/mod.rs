@@ -7,9 +7,11 @@ mod lines;
 mod request;
 mod scheduler;
 mod sequence;
+mod step;
 
 use lines::Lines;
 pub use request::{Event, FinishReason, GenerateOptions, Request, RequestId, Task, TokenInfo, Usage};
-pub use scheduler::{Drafts, Plan, Row, ScheduleOptions, Scheduler, Scope, Started, Submission, Window};
+pub use scheduler::{ScheduleOptions, Scheduler, Submission, Window};
 use sequence::{Phase, Sequence};
 pub use sequence::{Purpose, SequenceKey};
+pub use step::{Drafts, Plan, Row, Scope, Started};

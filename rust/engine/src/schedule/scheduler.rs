@@ -1,14 +1,10 @@
 //! Continuous batching: who joins, what each step runs, who makes room. Sees tokens only as keys of known prefixes.
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use super::{Lines, Phase, Purpose, RequestId, Sequence, SequenceKey, budget};
+use super::{Drafts, Lines, Phase, Plan, Purpose, RequestId, Row, Scope, Sequence, SequenceKey, Started, budget};
 use crate::{
     adapter::{self, Blend},
-    batch::{Batch, PAGE_TOKENS, TokenId},
+    batch::{PAGE_TOKENS, TokenId},
     cache::{Lineage, Namespace, Pages},
 };
 
@@ -51,60 +47,6 @@ pub struct Submission {
     pub expires: Option<Instant>,
     /// What to compute with beside the model's own weights.
     pub blend: Option<Blend>,
-}
-
-/// Which sequences a step may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// All, and who waits may join.
-    Everyone,
-    /// One that runs already.
-    Only(SequenceKey),
-}
-
-/// What a step runs of one sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// The sequence.
-    pub key: SequenceKey,
-    /// Position of the first token.
-    pub start: usize,
-    /// Tokens, without those drafted.
-    pub count: usize,
-    /// With these, all tokens of the sequence are computed.
-    pub completes: bool,
-    /// Tokens drafted, which follow in the segment; logits of the token before them and of each of them are wanted.
-    pub drafted: usize,
-}
-
-impl Row {
-    /// What is computed of the sequence once `taken` of the drafted tokens are taken for its own.
-    pub fn after(self, taken: usize) -> Self {
-        Self { start: self.start + taken, drafted: 0, ..self }
-    }
-}
-
-/// How sequences that decode may go on.
-pub type Drafts = HashMap<SequenceKey, Vec<TokenId>>;
-
-/// A request that had its first turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Started {
-    /// The request.
-    pub request: RequestId,
-    /// Prompt tokens that need not be computed.
-    pub cached_tokens: usize,
-}
-
-/// One step.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// What to run.
-    pub batch: Batch,
-    /// Whose it is, segment by segment.
-    pub rows: Vec<Row>,
-    /// Who joined.
-    pub started: Vec<Started>,
 }
 
 /// Who runs and who waits.
