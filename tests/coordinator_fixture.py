@@ -22,7 +22,7 @@ TEXTS = ("Write a poem about 3 cats", "¿Cómo se dice «hola» en inglés?", "S
 def tiny_coordinator(folder: Path, *, seed: int = 0) -> Path:
     """Writes one into ``folder`` and returns it; a seed always gives the same."""
     torch.manual_seed(seed)
-    tokenizer = learn_vocabulary(TEXTS * 5, (), 300)
+    tokenizer = learn_vocabulary(TEXTS * 5, TEXTS, 320, 300)
     config = SymbioConfig(
         hidden_size=32,
         intermediate_size=64,

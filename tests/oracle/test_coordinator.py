@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "error", "message"),
     [
-        ("coordinator.json", '"version": 2', '"version": 1', _engine.FormatError, "version: expected 2, found 1"),
+        ("coordinator.json", '"version": 3', '"version": 2', _engine.FormatError, "version: expected 3, found 2"),
         ("coordinator.json", '"temperature": 1.5', '"temperature": 0', _engine.FormatError, "temperature: expected"),
         ("coordinator.json", '"threshold": 0.4', '"threshold": 4', _engine.FormatError, "threshold: expected 0 to 1"),
         ("coordinator.json", '"want": 128', '"want": 64', _engine.ModelError, "project.weight"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,23 +15,26 @@ from tests.coordinator_fixture import TEXTS
 from synapse_engine import _engine
 from synapse_engine.specialists import built_in
 from synapse_engine.specialists.reading import STARTERS
+from synapse_engine.train.coordinator.asking import Asking
 from synapse_engine.train.coordinator.calibrate import Judged, Table, threshold, tune
 from synapse_engine.train.coordinator.finish import finish
+from synapse_engine.train.coordinator.glosses import Gloss
 from synapse_engine.train.coordinator.grams import Grams
-from synapse_engine.train.coordinator.lessons import Lessons
+from synapse_engine.train.coordinator.lessons import Lessons, guests
 from synapse_engine.train.coordinator.meanings import neighbours
 from synapse_engine.train.coordinator.model import Comparison, Embedded, Shown
 from synapse_engine.train.coordinator.options import Options
 from synapse_engine.train.coordinator.reading import Reading, read_request
 from synapse_engine.train.coordinator.start import Plan, start
 from synapse_engine.train.coordinator.tasks import Tasks
-from synapse_engine.train.coordinator.topic import learn_table, topics
+from synapse_engine.train.coordinator.topic import topics
+from synapse_engine.train.coordinator.topic_training import Learner
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary
 from synapse_engine.train.coordinator.wishes import apart, wishes
 from synapse_engine.train.errors import CheckpointError
 from synapse_engine.train.routing.generate import Generator, grammar
 from synapse_engine.train.routing.requests import LABELS, NONE
-from synapse_engine.train.routing.written import fields, written_requests, written_specialists
+from synapse_engine.train.routing.written import WrittenSpecialist, fields, written_requests, written_specialists
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +45,18 @@ if TYPE_CHECKING:
     from synapse_engine.train.routing.grammar import Grammar
 
 TINY = Options(
-    steps=4, batch_size=12, width=16, layers=1, ffn=16, vocab_size=400, vocabulary_rows=60, gram_rows=64, guests=6
+    steps=4,
+    batch_size=12,
+    width=16,
+    layers=1,
+    ffn=16,
+    vocab_size=600,
+    pieces=400,
+    vocabulary_rows=60,
+    gram_rows=64,
+    asked=100,
+    topic_steps=3,
+    guests=6,
 )
 
 
@@ -50,11 +67,9 @@ def grammars() -> Grammar:
 
 @pytest.fixture(scope="module")
 def batch(grammars: Grammar) -> Batch:
-    tokenizer = learn_vocabulary(TEXTS, (), 300)
-    known = (written_specialists(), fields(), None)
-    return Tasks(replace(TINY, batch_size=400), tokenizer, Generator(1, grammars), written_requests(), known, {}).batch(
-        0
-    )
+    tokenizer = learn_vocabulary(TEXTS, (), 300, 300)
+    options = replace(TINY, batch_size=400)
+    return Tasks(options, tokenizer, Generator(1, grammars), written_requests(), written_specialists(), {}).batch(0)
 
 
 def test_a_batch_has_requests_of_all_labels(batch: Batch) -> None:
@@ -62,18 +77,29 @@ def test_a_batch_has_requests_of_all_labels(batch: Batch) -> None:
     assert set(batch.labels.tolist()) == set(range(len(LABELS)))
 
 
-def test_every_guest_shows_itself_and_is_asked(batch: Batch) -> None:
-    texts, by, requests, wanted = batch.guests
-    assert by.count == TINY.guests
-    assert len(texts) == len(by.owner)
-    assert len(requests) == len(wanted)
-    assert set(wanted.tolist()) == set(range(by.count))
-    for owner in range(by.count):
-        mine = by.owner == owner
-        assert by.description[mine].sum() == 1
-        assert mine.sum() >= 3
-    shown = [tuple(reading.ids) for reading in texts]
-    assert not any(tuple(reading.ids) in shown for reading in requests)
+def test_every_guest_shows_itself_and_is_asked() -> None:
+    found = list(guests(written_specialists(), fields(), 12, 2, Random(1)))
+    assert len({guest.description for guest in found}) == 12
+    for guest in found:
+        assert len(guest.asked) == 2
+        assert len(guest.examples) >= 2
+        assert not set(guest.asked) & set(guest.examples)
+    assert {field.name for field in fields()} & {guest.description for guest in found}
+
+
+def test_requests_about_everything() -> None:
+    senses = [Gloss("", "noun", (name,)) for name in ("Loaf", "Bun", "Oven")]
+    asking = Asking([*senses, Gloss("", "verb", ("bake",)), Gloss("", "adj", ("stale",))], {"bun"})
+    found = [asking.english(Random(seed)) for seed in range(300)]
+    assert not [text for text in found if re.search(r"[{}]", text)]
+    named = Counter(word for text in found for word in ("loaf", "bun", "oven", "bake") if word in text)
+    assert min(named.values()) > 5
+    assert sum(any(word in text for field in fields() for word in field.words[:9]) for text in found) > 50
+    pairs = [asking.abroad(Random(seed)) for seed in range(300)]
+    assert len({other for other, _ in pairs}) > 250
+    assert sum(other == english for other, english in pairs) < 5
+    # Without WordNet, fields have nouns enough.
+    assert not re.search(r"[{}]", Asking([], ()).english(Random(1)))
 
 
 def test_wishes_are_leaves_of_every_label_and_language(grammars: Grammar) -> None:
@@ -173,22 +199,59 @@ def test_a_specialist_is_found_by_its_topic_and_only_in_its_families() -> None:
     assert logits.argmax(-1).tolist() == [0, 1, 2, 3]
 
 
-def test_a_table_learns_where_texts_point() -> None:
-    tokenizer = learn_vocabulary([" cat dog fork the" * 9], (), 320)
-    texts = ["the cat", "the dog", "the fork"] * 8000
-    vectors = torch.eye(3)[[0, 0, 1] * 8000]
-    table = learn_table(
-        tokenizer, Lessons(texts, vectors), torch.eye(3)[torch.arange(320) % 3][: tokenizer.get_vocab_size()]
-    )
-    found = topics(table, [Reading(tokenizer.encode(text).ids, 0) for text in ("the cat", "the fork")])
-    assert found[:, :2].argmax(-1).tolist() == [0, 1]
-    # What stands before decides only if the request tells nothing.
+def test_a_specialist_for_much_need_not_be_as_near_as_one_for_little() -> None:
+    comparison = Comparison()
+    family = 20 * torch.eye(len(LABELS))[[0] * 8]
+    x, y, z = torch.eye(3)
+    wide, narrow = [(x + y + z) / 3**0.5, x, y, z], [x, x, x, x]
+    by = Shown(torch.tensor([0] * 4 + [1] * 4), torch.tensor(([True] + [False] * 3) * 2), 2)
+    about = torch.stack(wide + narrow)
+    shown = Embedded(about, about, family, family)
+    wide_fits, narrow_fits = comparison.cohesion(about, by).tolist()
+    assert narrow_fits == pytest.approx(1.6)
+    # Of right angles, a weight of 0.6 on the description at the angle of a cube's diagonal.
+    assert wide_fits == pytest.approx(0.6 / 3**0.5, abs=1e-5)
+    between = torch.nn.functional.normalize(x + y, dim=0)[None]
+    nearest = comparison.topic(between, about, by)[0]
+    assert nearest[1] > nearest[0]
+    with torch.no_grad():
+        comparison.cohesion_weight.fill_(0.5)
+    assert comparison.logits(Embedded(between, between, family[:1], family[:1]), shown, by)[0].argmax() == 0
+
+
+def test_a_table_learns_where_texts_point_and_who_is_asked() -> None:
+    tokenizer = learn_vocabulary([" cat dog fork the spoon" * 9], (), 320, 320)
+    lessons = Lessons(["the cat", "the dog", "the fork"], torch.eye(3)[[0, 0, 1]])
+    random = torch.Generator().manual_seed(1)
+    first = torch.nn.functional.normalize(torch.randn(tokenizer.get_vocab_size(), 3, generator=random), dim=-1)
+    kitchen = WrittenSpecialist("kitchen", None, "the", ("the fork",) * 11 + ("the spoon",))
+    pets = WrittenSpecialist("pets", None, "the", ("the cat", "the dog") * 6)
+    options = replace(TINY, topic_steps=400, lessons_per_step=16, guests=2, guest_weight=0.3)
+    table = Learner(tokenizer, options).learn(first, lessons, [kitchen, pets], [])
+    asked = ("the cat", "the fork", "the spoon")
+    cat, fork, spoon = topics(table, [Reading(tokenizer.encode(text).ids, 0) for text in asked])
+    assert float(cat[0]) > 0.9 < float(fork[1])
+    # Nothing but the specialist says where spoons belong.
+    assert float(spoon @ fork) > float(spoon @ cat) + 0.3
+
+
+def test_what_stands_before_decides_only_if_the_request_tells_nothing() -> None:
+    tokenizer = learn_vocabulary([" cat fork the" * 9], (), 320, 320)
     cat, fork, the = (tokenizer.encode(text).ids for text in (" cat", " fork", " the"))
-    one = 5 * torch.nn.functional.normalize(table, dim=-1)
+    one = 5 * torch.nn.functional.normalize(torch.randn(tokenizer.get_vocab_size(), 3), dim=-1)
     one[the] = 0
     told = topics(one, [Reading([*cat, *fork], len(cat)), Reading([*cat, *the], len(cat))])
     assert float(told[0] @ one[fork[0]]) > 4.5
     assert float(told[1] @ one[cat[0]]) == pytest.approx(5)
+
+
+def test_words_are_tokens_wherever_they_stand() -> None:
+    tokenizer = learn_vocabulary(["a b c d e"], ["the Käse", "the (käse)", "the oven"], 300, 262)
+    vocabulary = tokenizer.get_vocab()
+    assert {"Ġthe", "Ġkase", "Ġoven"} <= set(vocabulary)
+    assert tokenizer.id_to_token(max(vocabulary.values())) == "Ġoven"
+    for text in ("the käse", "(Käse)", "\nKÄSE"):
+        assert vocabulary["Ġkase"] in tokenizer.encode(text).ids
 
 
 def test_a_threshold_refuses_few() -> None:
@@ -201,7 +264,7 @@ def test_a_threshold_refuses_few() -> None:
 
 
 def test_grams_learn_what_follows_what() -> None:
-    tokenizer = learn_vocabulary(TEXTS, (), 300)
+    tokenizer = learn_vocabulary(TEXTS, (), 300, 300)
     grams = Grams(tokenizer)
     texts = {"math": "two plus two", "code": "def two(): pass"}
     readings = {label: read_request(tokenizer, [("user", text)]) for label, text in texts.items()}
@@ -213,8 +276,8 @@ def test_grams_learn_what_follows_what() -> None:
     alone, rows = grams.rows(readings["math"]), grams.rows(asked)
     assert set(alone) < set(rows)
     assert len(rows) > 2 * len(alone) * 0.9
-    # Five letters have 3 + 2 + 1 n-grams of three to five; the marker is a token, too.
-    assert len(grams.rows(Reading([0, *tokenizer.encode("abcde").ids], 0))) == 6 + _of_tokens(tokenizer)
+    # Five letters and the space before them have 4 + 3 + 2 n-grams of three to five; the marker is a token, too.
+    assert len(grams.rows(Reading([0, *tokenizer.encode("abcde").ids], 0))) == 9 + _of_tokens(tokenizer)
 
 
 def _of_tokens(tokenizer: Tokenizer) -> int:
@@ -223,7 +286,7 @@ def _of_tokens(tokenizer: Tokenizer) -> int:
 
 
 def test_neighbours_are_whole_words_of_like_meaning() -> None:
-    tokenizer = learn_vocabulary([" cat dog fork" * 9], (), 320)
+    tokenizer = learn_vocabulary([" cat dog fork" * 9], (), 320, 320)
     table = torch.zeros(tokenizer.get_vocab_size(), 3)
     cat, dog, fork = (tokenizer.token_to_id(f"Ġ{word}") for word in ("cat", "dog", "fork"))
     table[cat], table[dog], table[fork] = torch.eye(3)[0], torch.tensor([0.9, 0.1, 0]), torch.eye(3)[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 from bench.routing import HELD_OUT
@@ -10,7 +11,7 @@ from bench.routing_own import OWN
 
 from synapse_engine.train.routing.requests import LABELS, normalised, read_requests
 from synapse_engine.train.routing.variety import HeldOut
-from synapse_engine.train.routing.written import fields, translations, written_requests, written_specialists
+from synapse_engine.train.routing.written import fields, ways_to_ask, words, written_requests, written_specialists
 
 
 def test_every_label_has_many_requests_and_none_comes_twice() -> None:
@@ -45,8 +46,19 @@ def test_nothing_of_it_judges() -> None:
 
 
 def test_words_of_other_languages_and_of_fields() -> None:
-    pairs = list(translations())
-    assert len(pairs) > 10_000
-    assert all(text and english for text, english in pairs)
-    assert ("Küche", "kitchen") in pairs
+    rows = words()
+    assert len(rows) > 2000
+    assert all(len(row) == 6 and all(row) for row in rows)
+    assert ("kitchen", "Küche") in {row[:2] for row in rows}
     assert all(len(field.words) >= 20 for field in fields())
+
+
+def test_ways_to_ask_have_the_same_slots_in_all_languages() -> None:
+    ways = ways_to_ask()
+    assert len({way[0] for way in ways}) == len(ways) > 300
+    assert sum(len(way) == 6 for way in ways) > 80
+    for way in ways:
+        slots = [re.findall(r"{[^}]*}", text) for text in way]
+        assert {*slots[0]} <= {"{noun}", "{verb}", "{adjective}"}
+        assert len(way) == 1 or (len(way) == 6 and {len(found) for found in slots} == {len(slots[0])})
+        assert len(way) == 1 or {slot for found in slots for slot in found} == {"{noun}"}

@@ -148,6 +148,7 @@ def tune(comparison: Comparison, judged: Judged) -> float:
         comparison.about_scale,
         comparison.about_sharpness,
         comparison.description_weight,
+        comparison.cohesion_weight,
         comparison.none_bias,
         warmth,
     ]

@@ -69,7 +69,7 @@ def _shape(facts: Facts) -> str:
         ),
         ("Organelles", layers),
         ("Window", f"{config.max_position_embeddings} tokens: the request and three turns before it, cut"),
-        ("Vocabulary", f"{config.vocab_size:,}, byte-level BPE of small letters without accents, digits as 0"),
+        ("Vocabulary", f"{config.vocab_size:,}: words, and a byte-level BPE; small letters, no accents, digits as 0"),
     ]
     return "## Shape\n\n" + table(("", ""), rows)
 
@@ -79,12 +79,12 @@ def _recipe(facts: Facts) -> str:
     rows = [
         ("Requests", f"{facts.step * options['batch_size']:,} in {facts.step:,} steps of {options['batch_size']}"),
         ("Optimiser", f"AdamW (0.9, 0.98), weight decay {options['weight_decay']}, clipped at {options['clip']}"),
-        ("Learning rate", f"{options['learning_rate']}, warm-up, cosine; times {options['embedding_rate']} for tokens"),
+        ("Learning rate", f"{options['learning_rate']}, warm-up, cosine; tokens stay as topics made them"),
         ("Label smoothing", str(options["smoothing"])),
         ("N-grams", f"{options['gram_rows']:,} requests, one pass of AdaGrad"),
-        ("Topics", f"{options['lessons_per_step']} texts a step, their loss times {options['lesson_weight']}"),
-        ("Specialists", f"{options['guests']} a step, their loss times {options['guest_weight']}"),
-        ("Precision", "bf16 products, f32 weights; f16 in this folder"),
+        ("Topics", f"{options['topic_steps']:,} steps of {options['lessons_per_step']} texts, Adam"),
+        ("Specialists", f"{options['guests']} in each of these, their loss times {options['guest_weight']}"),
+        ("Precision", "bf16 products, f32 weights; in this folder f16, tokens and n-grams 8 bits (E4M3)"),
         ("Time", f"{facts.minutes:.0f} minutes on two shared cores"),
         ("Seed", str(options["seed"])),
     ]
@@ -109,17 +109,17 @@ def _data(facts: Facts) -> str:
     meanings = facts.data.get("meanings")
     text = """## Data
 
-Requests from grammars and requests, specialists and words written by hand (`synapse_engine.train.routing`); those near
-one of `bench/data/routing.jsonl` are left out, and some tokens of the others are dropped or replaced by words of like
-meaning.
+Requests from grammars; and requests, ways to ask, specialists and words that were written by hand
+(`synapse_engine.train.routing`). Those near one of `bench/data/routing.jsonl` are left out; some tokens of the others
+are dropped or replaced by words of like meaning.
 """
     if meanings:
         text += """
 The sentence model all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) says what each token means before training,
-and what texts are about, which a part of the embedding learns to say as well. Nothing else of it is in here.
+and what texts are about, which the sum over their tokens learns to say as well. Nothing else of it is in here.
 """
     if facts.data.get("glosses"):
-        text += "\nAmong these texts are definitions and sentences of WordNet 3.0 (Princeton University).\n"
+        text += "\nThese texts have words, definitions and sentences of WordNet 3.0 (Princeton University).\n"
     if facts.sources:
         listed = "".join(f"- {source}\n" for source in facts.sources)
         text += f"\nReal text in some of the requests, each piece from a package with its licence:\n\n{listed}"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 
 from synapse_engine.convert.target import new_folder, write_bytes, write_json, write_text
 from synapse_engine.train.coordinator.grams import Grams
-from synapse_engine.train.coordinator.model import WANT, Coordinator, Kin
+from synapse_engine.train.coordinator.model import STORED, WANT, Coordinator, Kin
 from synapse_engine.train.coordinator.vocabulary import read_vocabulary
 from synapse_engine.train.errors import CheckpointError, ConfigError
 from synapse_engine.train.symbio_config import SymbioConfig
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-VERSION = 2
-_GRAMS = "coordinator.grams"
+VERSION = 3
+_GRAMS, _TOKENS = "coordinator.grams", "tok_emb.weight"
 SETTINGS = "coordinator.json"
 # Tensors that are not the encoder's: in the file, and in the module.
 _OWN = (
@@ -32,8 +32,6 @@ _OWN = (
     "project.bias",
     "families.weight",
     "families.bias",
-    "about.weight",
-    "about.bias",
     "telling",
 )
 
@@ -66,10 +64,11 @@ def write_coordinator(
         for name, tensor in state.items()
         if name.startswith("encoder.")
     }
+    tensors[_TOKENS] = _converted(tensors[_TOKENS], STORED)
     tensors |= {f"coordinator.{name}": _converted(state[name], torch.float32) for name in _OWN}
     if model.kin is None:
         raise ConfigError("this coordinator has no n-grams", "set `kin` first")
-    tensors[_GRAMS] = _converted(model.kin.table, dtype)
+    tensors[_GRAMS] = _converted(model.kin.table, STORED)
     numbers = {name: number.item() for name, number in model.comparison.named_parameters()}
     names = {torch.float16: "float16", torch.float32: "float32"}
     settings = {"version": VERSION, "want": WANT} | numbers | asdict(calibration)
@@ -106,6 +105,6 @@ def read_coordinator(folder: Path) -> tuple[Coordinator, Tokenizer, dict[str, An
 
 def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     converted = tensor.detach().to(dtype).contiguous().clone()
-    if not torch.isfinite(converted).all():
-        raise CheckpointError("the model has numbers that 16 bits cannot hold", "train with a lower rate")
+    if not torch.isfinite(converted.float()).all():
+        raise CheckpointError(f"the model has numbers that {dtype} cannot hold", "train with a lower rate")
     return converted

@@ -1,7 +1,7 @@
-"""Definitions and sentences of WordNet: ``python -m synapse_engine.train.coordinator.glosses > glosses.jsonl``.
+"""Words, definitions and sentences of WordNet: ``python -m synapse_engine.train.coordinator.glosses > glosses.jsonl``.
 
-Texts on everything under the sun, for what texts are about. Needs ``apt-get`` and ``dpkg-deb`` and the machine's own
-package sources; the format is wndb(5WN)'s.
+Texts on everything under the sun, for what texts are about. Writing them needs ``apt-get`` and ``dpkg-deb`` and the
+machine's own package sources; the format is wndb(5WN)'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from synapse_engine.train.corpus import unpack
 from synapse_engine.train.errors import DataError
@@ -25,8 +25,18 @@ _KINDS = ("noun", "verb", "adj", "adv")
 _NAMES = 3
 
 
-def glosses(folder: Path) -> Iterator[str]:
-    """What each sense is called and means, and its sentences, from the folder with WordNet's ``data.*``."""
+class Gloss(NamedTuple):
+    """A text of WordNet's."""
+
+    text: str
+    kind: str = ""
+    """The part of speech of what it defines; of a sentence, nothing."""
+    names: tuple[str, ...] = ()
+    """What it defines, the most common name first."""
+
+
+def glosses(folder: Path) -> Iterator[Gloss]:
+    """What each sense is called and means, and its sentences, in WordNet's order, from the folder with ``data.*``."""
     random = Random("glosses")  # noqa: S311
     for kind in _KINDS:
         for line in (folder / f"data.{kind}").read_text("utf-8").splitlines():
@@ -35,8 +45,18 @@ def glosses(folder: Path) -> Iterator[str]:
             head, _, gloss = line.partition(" | ")
             names = _names(head)
             meaning = re.sub(r';?\s*"[^"]*"?', "", gloss).strip(" ;")
-            yield random.choice((f"{', '.join(names[:_NAMES])}: {meaning}", meaning))
-            yield from re.findall(r'"([^"]+)"', gloss)
+            shown = tuple(names[:_NAMES])
+            yield Gloss(random.choice((f"{', '.join(shown)}: {meaning}", meaning)), kind, shown)
+            yield from (Gloss(sentence) for sentence in re.findall(r'"([^"]+)"', gloss))
+
+
+def read_glosses(file: Path) -> list[Gloss]:
+    """What ``main`` wrote."""
+    try:
+        records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        return [Gloss(record["text"], record["kind"], tuple(record["names"])) for record in records]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: {error}", "python -m synapse_engine.train.coordinator.glosses writes one") from error
 
 
 def _names(head: str) -> list[str]:
@@ -53,8 +73,8 @@ def main() -> None:
         found = next(Path(place).glob("**/data.noun"), None)
         if found is None:
             raise DataError(f"{PACKAGE}: no data.noun", "the package may have another layout now")
-        for text in glosses(found.parent):
-            record = {"text": text, "source": f"{PACKAGE} {version} (WordNet 3.0 licence)"}
+        for gloss in glosses(found.parent):
+            record = gloss._asdict() | {"source": f"{PACKAGE} {version} (WordNet 3.0 licence)"}
             sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

@@ -6,22 +6,21 @@ look the same, and a user's specialist is for one of these things.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from synapse_engine.train.errors import DataError
-from synapse_engine.train.routing.written import Field, WrittenSpecialist, translations, written_requests
+from synapse_engine.train.routing.written import Field, WrittenSpecialist, words, written_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-    from random import Random
 
     from torch import Tensor
 
+    from synapse_engine.train.coordinator.asking import Asking
+    from synapse_engine.train.coordinator.glosses import Gloss
     from synapse_engine.train.coordinator.meanings import SentenceModel
     from synapse_engine.train.routing.generate import Generator
     from synapse_engine.train.routing.grammar import Real
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 _LETTERS = 240
 # Axes are found on so many texts.
 _SAMPLE = 20_000
-# Generated requests among the texts.
-_GENERATED = 30_000
+# For ten requests about everything so many generated ones, and so many of the former in other languages.
+_GENERATED, _ABROAD = 2, 4
 
 
 class Lesson(NamedTuple):
@@ -47,34 +46,26 @@ class Lessons:
     texts: list[str]
     vectors: Tensor
 
-    def draw(self, count: int, random: Random) -> tuple[list[str], Tensor]:
-        """Some of them."""
-        chosen = random.sample(range(len(self.texts)), min(count, len(self.texts)))
-        return [self.texts[at] for at in chosen], self.vectors[chosen].float()
-
 
 def collect(
     generator: Generator,
     real: Mapping[str, Sequence[Real]],
     specialists: Sequence[WrittenSpecialist],
-    glosses: Path | None,
+    glosses: Sequence[Gloss],
+    asking: Asking,
+    asked: int,
 ) -> list[Lesson]:
-    """Different texts, none long."""
-    texts = [generator.row(row).text for row in range(_GENERATED)]
+    """Different texts, none long; so many requests about everything."""
+    random = Random("lessons")  # noqa: S311
+    texts = [generator.row(row).text for row in range(_GENERATED * asked // 10)]
     texts += [request.text for request in written_requests()]
     texts += [text for one in specialists for text in (one.description, *one.texts)]
     texts += [piece.text for kind in sorted(real) for piece in real[kind]]
-    texts += read_glosses(glosses) if glosses else []
+    texts += [gloss.text for gloss in glosses]
+    texts += [asking.english(random) for _ in range(asked)]
     found = [Lesson(text, text) for text in dict.fromkeys(text[:_LETTERS].strip() for text in texts)]
-    return found + [Lesson(text, english) for text, english in translations()]
-
-
-def read_glosses(file: Path) -> list[str]:
-    """The texts of a file that ``glosses`` wrote."""
-    try:
-        return [json.loads(line)["text"] for line in file.read_text("utf-8").splitlines()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: {error}", "python -m synapse_engine.train.coordinator.glosses writes one") from error
+    found += [Lesson(other, english) for english, *others in words() for other in others]
+    return found + [Lesson(*asking.abroad(random)) for _ in range(_ABROAD * asked // 10)]
 
 
 def teach(model: SentenceModel, lessons: Sequence[Lesson], width: int) -> tuple[Lessons, Tensor]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_BATCH = 256
+_BATCH, _ROWS = 256, 1024
 NEAR = 16
 
 
@@ -77,7 +77,10 @@ def neighbours(tokenizer: Tokenizer, table: Tensor) -> dict[int, list[int]]:
     """For each token that begins a word of three letters or more the most similar others of this kind."""
     starts = [token for token in range(len(table)) if _starts_word(tokenizer.id_to_token(token) or "")]
     chosen = table[starts]
-    near = (chosen @ chosen.T).topk(min(NEAR + 1, len(starts)), dim=-1).indices[:, 1:].tolist()
+    rows = [
+        (part @ chosen.T).topk(min(NEAR + 1, len(starts)), dim=-1).indices[:, 1:] for part in torch.split(chosen, _ROWS)
+    ]
+    near = torch.cat(rows).tolist() if rows else []
     return {token: [starts[at] for at in row] for token, row in zip(starts, near, strict=True)}
 
 

@@ -2,9 +2,10 @@
 
 Of a text it knows what it wants, which decides on its *family*, one of the labels of generated requests; and what it is
 about. The family is learnt from labels, by organelles (``Coordinator``) and by n-grams (``grams.py``); what a text is
-about from a sentence model and from specialists that people wrote. A specialist serves the families of its examples,
+about is a sum over its tokens (``topic.py``), learnt before. A specialist serves the families of its examples,
 and fits a request of these as well as its topic does:
-``near(cosines to its examples) + w * cosine to its description`` with ``near(x) = log(mean(exp(k * x))) / k``.
+``near(cosines to its examples) + w * cosine to its description`` with ``near(x) = log(mean(exp(k * x))) / k``. A share
+of how well its own examples fit it is taken off: they are near each other if it is for little.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ CHANCE = 1e-4
 # Texts of like length go through the encoder together; more of them need more padding, fewer need more passes.
 _GROUP = 64
 _LEAST = 1e-30
-# Of the numbers of a token, at first.
+# Of the numbers of a token.
 _SIZE = 0.5
+# The number format of large tables: 8 bits, 4 of them an exponent.
+STORED = torch.float8_e4m3fn
 
 
 class Embedded(NamedTuple):
@@ -87,7 +90,8 @@ class Comparison(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.about_sharpness = nn.Parameter(torch.tensor(3.0))
-        self.description_weight = nn.Parameter(torch.tensor(0.4))
+        self.description_weight = nn.Parameter(torch.tensor(0.6))
+        self.cohesion_weight = nn.Parameter(torch.tensor(0.2))
         self.want_scale = nn.Parameter(torch.tensor(1.0))
         self.kin_scale = nn.Parameter(torch.tensor(0.0))
         self.none_shift = nn.Parameter(torch.tensor(0.0))
@@ -108,14 +112,30 @@ class Comparison(nn.Module):
         """(requests, specialists + 1), not calibrated; the last column is nobody."""
         asked = self.families(requests)
         serves = _mean_of_owner(self.families(shown).T, by, ~by.description).T
-        topic = self.topic(requests.about, shown.about, by)
+        topic = self.topic(requests.about, shown.about, by) - self.cohesion_weight * self.cohesion(shown.about, by)
         unserved = asked @ (1 - serves).prod(0)
         fits = (asked @ serves.T + CHANCE).log() + self.about_scale * topic
         return torch.cat([fits, ((unserved + CHANCE).log() + self.none_bias)[:, None]], dim=-1)
 
+    def cohesion(self, shown: Tensor, by: Shown) -> Tensor:
+        """How well a specialist's examples fit its description and its other examples, in the mean: (specialists,).
+
+        An only example is as near as its description.
+        """
+        cosines = shown @ shown.T
+        own = by.owner[:, None] == by.owner
+        described = (cosines * (own & by.description)).sum(-1)
+        others = own & ~by.description & ~torch.eye(len(shown), dtype=torch.bool)
+        raised = ((self.about_sharpness * (cosines - 1)).exp() * others).sum(-1) / others.sum(-1).clamp_min(1)
+        near = torch.where(others.any(-1), self._lowered(raised), described)
+        return _mean_of_owner((near + self.description_weight * described)[None], by, ~by.description)[0]
+
     def _near(self, cosines: Tensor, by: Shown) -> Tensor:
         """Between the mean and the maximum over a specialist's examples."""
         raised = _mean_of_owner((self.about_sharpness * (cosines - 1)).exp(), by, ~by.description)
+        return self._lowered(raised)
+
+    def _lowered(self, raised: Tensor) -> Tensor:
         return 1 + raised.clamp_min(_LEAST).log() / self.about_sharpness
 
 
@@ -130,24 +150,24 @@ class Coordinator(nn.Module):
         self.query = nn.Parameter(torch.zeros(config.hidden_size))
         self.project = nn.Linear(3 * config.hidden_size, WANT)
         self.families = nn.Linear(WANT, FAMILIES)
-        self.about = nn.Linear(3 * config.hidden_size, config.hidden_size)
+        self.encoder.tok_emb.weight.requires_grad_(False)
         # How much each token tells of the topic.
-        self.telling = nn.Parameter(torch.full((config.vocab_size,), config.hidden_size**-0.5))
+        self.telling = nn.Parameter(torch.full((config.vocab_size,), config.hidden_size**-0.5), requires_grad=False)
         self.comparison = Comparison()
         self.kin: Kin | None = None  # learnt on its own
         with torch.no_grad():
             self.families.weight.mul_(WANT**0.5)
-            self.about.weight.mul_(0.1)
 
     @torch.no_grad()
     def begin(self, topics: Tensor) -> None:
-        """Takes what tokens add to topics, (tokens, width), for what they mean at first.
+        """Takes what tokens add to topics, (tokens, width): directions for what they mean, lengths for what they tell.
 
-        Numbers of this size change little while a model learns, so that words it sees stay near those it does not.
+        The encoder learns to read them and leaves them as they are: words it never sees stay near those it does.
+        They are rounded as ``export`` will.
         """
         lengths = topics.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
         size = _SIZE * topics.shape[1] ** 0.5
-        self.encoder.tok_emb.weight.copy_(topics / lengths * size)
+        self.encoder.tok_emb.weight.copy_((topics / lengths * size).to(STORED).float())
         self.telling.copy_(lengths.squeeze(1) / size)
         self.telling[: len(MARKERS)] = 0
 
@@ -168,8 +188,7 @@ class Coordinator(nn.Module):
         at = torch.arange(longest)
         pooled = self.pool(self.encoder.body(ids), (at >= begins) & (at < ends), at < begins)
         want = functional.normalize(self.project(pooled).float(), dim=-1)
-        said = topics(self.encoder.tok_emb.weight * self.telling[:, None], readings)
-        about = functional.normalize(said + self.about(pooled).float(), dim=-1)
+        about = topics(self.encoder.tok_emb.weight * self.telling[:, None], readings)
         kin = torch.zeros(len(readings), FAMILIES) if self.kin is None else self.kin.of(readings)
         return Embedded(want, about, self.families(want).float(), kin)
 

@@ -13,21 +13,23 @@ from synapse_engine.train.symbio_config import SymbioConfig
 class Options:
     """What a run does; the last two may change when it goes on."""
 
-    steps: int = 2000
+    steps: int = 3500
     batch_size: int = 128
     learning_rate: float = 2e-3
-    embedding_rate: float = 0.3  # of the learning rate, for what tokens mean
     weight_decay: float = 0.05
     smoothing: float = 0.03  # share of the target that goes to all labels or specialists
-    lesson_weight: float = 3.0  # of what texts are about, beside what requests want
-    lessons_per_step: int = 192
-    guest_weight: float = 0.5  # of finding specialists that people wrote
-    guests: int = 24  # so many of these at once
+    asked: int = 160_000  # requests about everything, among the texts that tell topics
+    topic_steps: int = 3000
+    topic_rate: float = 0.01
+    lessons_per_step: int = 512  # texts that a sentence model has read
+    guest_weight: float = 0.1  # of finding specialists that people wrote
+    guests: int = 32  # so many of these at once
     gram_rows: int = 90_000  # requests that the n-grams learn from
     apart: int = 10  # one way to ask, written request and specialist of so many is kept from training
     clip: float = 1.0
     seed: int = 1
-    vocab_size: int = 12288
+    vocab_size: int = 32768
+    pieces: int = 8192  # of these, parts of words
     vocabulary_rows: int = 150_000  # requests that the vocabulary is learnt from
     width: int = 128
     layers: int = 3

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from synapse_engine.train.coordinator.asking import Asking
 from synapse_engine.train.coordinator.calibrate import Judged, judge
+from synapse_engine.train.coordinator.glosses import read_glosses
 from synapse_engine.train.coordinator.grams import Grams
 from synapse_engine.train.coordinator.lessons import Lessons, collect, teach
 from synapse_engine.train.coordinator.meanings import SentenceModel, meanings, neighbours
 from synapse_engine.train.coordinator.model import Coordinator, Kin
+from synapse_engine.train.coordinator.reading import MARKERS
 from synapse_engine.train.coordinator.tasks import Tasks
-from synapse_engine.train.coordinator.topic import learn_table
+from synapse_engine.train.coordinator.topic_training import Learner
 from synapse_engine.train.coordinator.trainer import Trainer
 from synapse_engine.train.coordinator.vocabulary import learn_vocabulary, read_vocabulary
 from synapse_engine.train.coordinator.wishes import apart, wishes
@@ -35,10 +39,10 @@ if TYPE_CHECKING:
     from synapse_engine.train.coordinator.reading import Reading
     from synapse_engine.train.routing.grammar import Real
     from synapse_engine.train.routing.requests import Request
-    from synapse_engine.train.routing.written import Field, WrittenSpecialist
+    from synapse_engine.train.routing.written import WrittenSpecialist
 
 _Kind = TypeVar("_Kind")
-# What people wrote counts as if it were so long, when the vocabulary is learnt.
+# What people wrote, and each common word, counts so often when the vocabulary is learnt.
 _REPEATED = 10
 
 
@@ -92,13 +96,11 @@ def start(plan: Plan) -> Run:
     specialists, specialists_apart = _split(written_specialists(), options.apart)
     known = _known(plan, run, generator, real, specialists)
     model = Coordinator(options.config(known.tokenizer.get_vocab_size()))
-    if known.topics is not None:
-        model.begin(known.topics)
+    model.begin(known.topics)
     avoided = HeldOut(request.text for request in read_requests(plan.apart)) if plan.apart else None
 
     def tasks(requests: Sequence[Request]) -> Tasks:
-        material = (specialists, fields(), known.lessons)
-        return Tasks(options, known.tokenizer, generator, requests, material, known.near, avoided)
+        return Tasks(options, known.tokenizer, generator, requests, specialists, known.near, avoided)
 
     judged = partial(judge, model, known.tokenizer, whole, held, written_apart, specialists_apart)
 
@@ -123,14 +125,13 @@ def _validated(model: Coordinator, judged: Judged) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known before training. Without a sentence model, only the vocabulary."""
+    """What is known before the encoder learns."""
 
     tokenizer: Tokenizer
-    table: Tensor | None = None
-    """What tokens mean by themselves."""
-    topics: Tensor | None = None
-    """What each adds to the topic of a text."""
-    lessons: Lessons | None = None
+    topics: Tensor
+    """What each token adds to the topic of a text, (tokens, width)."""
+    table: Tensor | None
+    """What tokens mean by themselves; without a sentence model nobody knows."""
 
     @property
     def near(self) -> dict[int, list[int]]:
@@ -154,33 +155,32 @@ def _known(
     specialists: Sequence[WrittenSpecialist],
 ) -> _Known:
     """Made once and kept in the run."""
-    kept = run.folder / "known.pt"
+    kept, options = run.folder / "known.pt", plan.options
     if kept.exists():
         state = run.load(kept)
-        lessons = Lessons(state["texts"], state["vectors"]) if state["texts"] else None
-        tokenizer = read_vocabulary(run.tokenizer.read_text("utf-8"))
-        return _Known(tokenizer, state["table"], state["topics"], lessons)
+        return _Known(read_vocabulary(run.tokenizer.read_text("utf-8")), state["topics"], state["table"])
     model = SentenceModel(plan.meanings) if plan.meanings else None
-    texts = _vocabulary_texts(generator, plan.options.vocabulary_rows, specialists, fields())
-    known = _Known(learn_vocabulary(texts, model.words() if model else [], plan.options.vocab_size))
+    common = model.words() if model else []
+    glosses = read_glosses(plan.glosses) if plan.glosses else []
+    chosen = collect(generator, real, specialists, glosses, Asking(glosses, frozenset(common)), options.asked)
+    texts = _vocabulary_texts(generator, options.vocabulary_rows, specialists)
+    counted = chain((lesson.text for lesson in chosen), *repeat(common, _REPEATED))
+    tokenizer = learn_vocabulary(texts, counted, options.vocab_size, options.pieces)
+    first = torch.randn(tokenizer.get_vocab_size(), options.width)
+    lessons, table = Lessons([], torch.empty(0)), None
     if model:
-        chosen = collect(generator, real, specialists, plan.glosses)
-        table = meanings(known.tokenizer, model)
-        lessons, axes = teach(model, chosen, plan.options.width)
-        topics = learn_table(known.tokenizer, lessons, torch.nn.functional.normalize(table @ axes, dim=-1))
-        known = replace(known, table=table, topics=topics, lessons=lessons)
-    run.write(run.tokenizer, lambda file: file.write_text(known.tokenizer.to_str(), "utf-8"))
-    told = known.lessons or Lessons([], torch.empty(0))
-    state = {"table": known.table, "topics": known.topics, "texts": told.texts, "vectors": told.vectors}
-    run.save(kept, state)
-    return known
+        table = meanings(tokenizer, model)
+        lessons, axes = teach(model, chosen, options.width)
+        first[len(MARKERS) :] = (table @ axes)[len(MARKERS) :]
+    first = torch.nn.functional.normalize(first, dim=-1)
+    topics = Learner(tokenizer, options).learn(first, lessons, specialists, fields())
+    run.write(run.tokenizer, lambda file: file.write_text(tokenizer.to_str(), "utf-8"))
+    run.save(kept, {"topics": topics, "table": table})
+    return _Known(tokenizer, topics, table)
 
 
-def _vocabulary_texts(
-    generator: Generator, rows: int, specialists: Sequence[WrittenSpecialist], subjects: Sequence[Field]
-) -> Iterator[str]:
+def _vocabulary_texts(generator: Generator, rows: int, specialists: Sequence[WrittenSpecialist]) -> Iterator[str]:
     yield from (turn for row in range(rows) for turn in generator.row(row).turns)
     for _ in range(_REPEATED):
         yield from (turn for request in written_requests() for turn in request.turns)
         yield from (text for one in specialists for text in (one.description, *one.texts))
-        yield from (f" {word}" for subject in subjects for word in (subject.name, *subject.words))

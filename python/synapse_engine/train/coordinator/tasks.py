@@ -1,4 +1,4 @@
-"""Batches to learn from: requests with their labels, texts with their meanings, specialists with requests for them.
+"""Batches to learn from: requests with their labels.
 
 Row ``i`` of a seed is always the same.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from synapse_engine.train.coordinator.lessons import guests
 from synapse_engine.train.coordinator.model import Shown
 from synapse_engine.train.coordinator.reading import Reading, read_description, read_request
 from synapse_engine.train.routing.requests import LABELS, Request
@@ -23,28 +22,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from synapse_engine.specialists.reading import Specialist
-    from synapse_engine.train.coordinator.lessons import Lessons
     from synapse_engine.train.coordinator.options import Options
     from synapse_engine.train.routing.generate import Generator
     from synapse_engine.train.routing.variety import HeldOut
-    from synapse_engine.train.routing.written import Field, WrittenSpecialist
+    from synapse_engine.train.routing.written import WrittenSpecialist
 
 # These shares of requests were written by hand, as such and for specialists; the others are generated.
 SHARE_WRITTEN, SHARE_SERVED = 0.3, 0.1
 # Of a request so many tokens are lost, at most, and so many words become similar ones, so that no single one decides.
 MOST_LOST, MOST_SWAPPED = (0.0, 0.2, 0.4), (0.0, 0.0, 0.1, 0.2)
 _TOGETHER = 64
-
-
-class Guests(NamedTuple):
-    """Specialists with requests for them."""
-
-    texts: list[Reading]
-    """What they show."""
-    by: Shown
-    requests: list[Reading]
-    wanted: Tensor
-    """(requests,): the specialist of each."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +41,6 @@ class Batch:
     requests: list[Reading]
     labels: Tensor
     """(requests,): numbers of ``LABELS``."""
-    lessons: list[Reading]
-    taught: Tensor
-    """(lessons, width): unit vectors of what they are about."""
-    guests: Guests
 
 
 class Tasks:
@@ -69,39 +52,29 @@ class Tasks:
         tokenizer: Tokenizer,
         generator: Generator,
         written: Sequence[Request],
-        known: tuple[Sequence[WrittenSpecialist], Sequence[Field], Lessons | None],
+        specialists: Sequence[WrittenSpecialist],
         near: Mapping[int, Sequence[int]],
         apart: HeldOut | None = None,
     ) -> None:
-        self._options, self._tokenizer, self._generator, self._near, self._apart = (
-            options,
-            tokenizer,
-            generator,
-            near,
-            apart,
-        )
+        self._options, self._tokenizer, self._generator = options, tokenizer, generator
+        self._near, self._apart = near, apart
         self._written: dict[str, list[Request]] = {label: [] for label in LABELS}
         for request in written:
             if self._allowed(request):
                 self._written[request.label].append(request)
-        self._specialists, self._fields, self._lessons = known
         self._served: dict[str | None, list[Request]] = {}
-        for one in self._specialists:
+        for one in specialists:
             rows = [Request((text,), one.family, "written by hand") for text in one.texts if one.family]
             self._served.setdefault(one.family, []).extend(rows)
 
     def batch(self, number: int) -> Batch:
         """Batch ``number``; nothing else decides what is in it."""
         random = Random(f"{self._options.seed}/batch/{number}")  # noqa: S311
-        size, taught = self._options.batch_size, self._options.lessons_per_step
+        size = self._options.batch_size
         rows = self._rows(self._generator, range(number * size, (number + 1) * size), random)
-        texts, vectors = self._lessons.draw(taught, random) if self._lessons else ([], torch.empty(0))
         return Batch(
             [self._blurred(read_request(self._tokenizer, turns_of(row)), random) for row in rows],
             torch.tensor([LABELS.index(row.label) for row in rows]),
-            [self._read(text) for text in texts],
-            vectors,
-            self._guests(random),
         )
 
     def requests(self, generator: Generator, count: int) -> Iterator[tuple[list[Reading], Tensor]]:
@@ -123,16 +96,6 @@ class Tasks:
         if SHARE_WRITTEN <= drawn < SHARE_WRITTEN + SHARE_SERVED:
             written = self._served.get(row.label, [])
         return random.choice(written or [row])
-
-    def _guests(self, random: Random) -> Guests:
-        here = list(guests(self._specialists, self._fields, self._options.guests, 2, random))
-        texts, by = read_shown(self._tokenizer, [(guest.description, guest.examples) for guest in here])
-        asked = [(text, at) for at, guest in enumerate(here) for text in guest.asked]
-        requests = [self._blurred(self._read(text), random) for text, _ in asked]
-        return Guests(texts, by, requests, torch.tensor([at for _, at in asked], dtype=torch.long))
-
-    def _read(self, text: str) -> Reading:
-        return read_request(self._tokenizer, [("user", text)])
 
     def _allowed(self, row: Request) -> bool:
         return self._apart is None or (self._apart.same(row.text) is None and not self._apart.near(row.text))

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from synapse_engine.train.errors import DivergedError
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from synapse_engine.train.run_folder import RunFolder
 
 _WARMUP, _FINAL = 0.05, 0.02  # shares of all steps, and of the rate at the end
-_NUMBERS = 10  # times the rate, for single numbers of the comparison
 _LOG_EVERY, _VALIDATE_EVERY = 50, 250
 
 
@@ -68,7 +66,7 @@ class Trainer:
 
     def _one_step(self) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * _share(self.step, self.options.steps)
+            group["lr"] = self.options.learning_rate * _share(self.step, self.options.steps)
         batch = self.tasks.batch(self.step)
         loss = batch_loss(self.model, batch, self.options)
         torch.autograd.backward(loss)
@@ -96,21 +94,10 @@ class Trainer:
 
 
 def batch_loss(model: Coordinator, batch: Batch, options: Options) -> Tensor:
-    """Cross-entropy over labels, how far off the topics of lessons are, and cross-entropy over specialists."""
-    guests = batch.guests
+    """Cross-entropy over labels."""
     with torch.autocast("cpu", torch.bfloat16):
-        embedded = model.embed([*batch.requests, *batch.lessons, *guests.texts, *guests.requests])
-    sizes = [len(batch.requests), len(batch.lessons), len(guests.texts), len(guests.requests)]
-    _, lessons, shown, asked = torch.split(embedded.about, sizes)
-    opinion = embedded.opinion[: len(batch.requests)]
-    result = functional.cross_entropy(opinion, batch.labels, label_smoothing=options.smoothing)
-    if batch.lessons:
-        result = result + options.lesson_weight * (1 - (lessons * batch.taught).sum(-1)).mean()
-    if guests.requests:
-        fits = model.comparison.about_scale * model.comparison.topic(asked, shown, guests.by)
-        found = functional.cross_entropy(fits, guests.wanted, label_smoothing=options.smoothing)
-        result = result + options.guest_weight * found
-    return result
+        opinion = model.embed(batch.requests).opinion
+    return functional.cross_entropy(opinion, batch.labels, label_smoothing=options.smoothing)
 
 
 def _share(step: int, steps: int) -> float:
@@ -121,18 +108,11 @@ def _share(step: int, steps: int) -> float:
 
 
 def _optimizer(model: Coordinator, options: Options) -> torch.optim.AdamW:
-    """AdamW. What tokens mean changes more slowly and decays as little as vectors and single numbers."""
-    embedding = model.encoder.tok_emb.weight
-    numbers = list(model.comparison.parameters())
-    apart = {id(embedding), *map(id, numbers)}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in apart]
-    matrices: list[nn.Parameter] = [parameter for parameter in others if parameter.dim() >= 2]
-    rest: list[nn.Parameter] = [parameter for parameter in others if parameter.dim() < 2]
-    rate, slow = options.learning_rate, options.learning_rate * options.embedding_rate
+    """AdamW; vectors do not decay."""
+    parts = [model.encoder, model.project, model.families]
+    learnt = [parameter for part in parts for parameter in part.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [embedding], "peak": slow, "weight_decay": 0.0},
-        {"params": matrices, "peak": rate, "weight_decay": options.weight_decay},
-        {"params": rest, "peak": rate, "weight_decay": 0.0},
-        {"params": numbers, "peak": _NUMBERS * rate, "weight_decay": 0.0},
+        {"params": [one for one in learnt if one.dim() >= 2], "weight_decay": options.weight_decay},
+        {"params": [model.query, *(one for one in learnt if one.dim() < 2)], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98))

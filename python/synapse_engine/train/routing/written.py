@@ -1,4 +1,4 @@
-"""What was written by hand to learn from: requests, specialists with requests, words of six languages, words of fields.
+"""What was written by hand to learn from: requests, ways to ask, specialists, words of languages and of fields.
 
 All of it lies in ``written/``; nothing of it is in ``bench/data``, whose topics are left out here, too.
 """
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from synapse_engine.train.routing.requests import read_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from synapse_engine.train.routing.requests import Request
 
 _FOLDER = Path(str(resources.files(__package__) / "written"))
@@ -57,11 +55,15 @@ def written_specialists() -> list[WrittenSpecialist]:
     ]
 
 
-def translations() -> Iterator[tuple[str, str]]:
-    """Words and phrases of other languages, each with the English one."""
-    for file in _files("words.tsv"):
-        for english, *others in (line.split("\t") for line in _lines(file)[1:]):
-            yield from ((other, english) for other in others)
+def words() -> list[tuple[str, ...]]:
+    """Words and phrases in the languages of ``ways_to_ask``; those of a row mean the same."""
+    return [tuple(line.split("\t")) for file in _files("words.tsv") for line in _lines(file)[1:]]
+
+
+def ways_to_ask() -> list[tuple[str, ...]]:
+    """Requests with slots for words (``{noun}``, ``{verb}``, ``{adjective}``), in English and often in five others."""
+    lines = [line.split("\t") for file in _files("asking.tsv") for line in _lines(file)[1:]]
+    return [tuple(text for text in columns if text) for columns in lines]
 
 
 def fields() -> list[Field]:

@@ -82,11 +82,11 @@ impl Coordinator {
         };
         let Loaded { model, info, .. } = load::load_checkpoint(checkpoint, &options)?;
         let Settings { want, temperature, threshold, ref source, .. } = *similarity.settings();
-        let own = similarity.parameters() + topic.parameters() + grams.parameters();
+        let own = similarity.parameters() + grams.parameters();
         let info = CoordinatorInfo {
             path: info.path,
-            parameters: info.parameters + own,
-            weight_bytes: info.weight_bytes + 4 * own,
+            parameters: info.parameters + own + topic.parameters(),
+            weight_bytes: info.weight_bytes + 4 * own + topic.bytes(),
             kernels: info.kernels,
             embedding: want + hidden,
             window: info.context_length,
@@ -125,7 +125,7 @@ impl Coordinator {
             let description = self.known_or_new(true, description, &mut known)?;
             let examples =
                 examples.iter().map(|text| self.known_or_new(false, text, &mut known)).collect::<Result<Vec<_>>>()?;
-            specialists.push((name.clone(), Profile::new(description, examples)));
+            specialists.push((name.clone(), self.similarity.profile(description, examples)));
         }
         (self.specialists, self.known) = (specialists, known);
         Ok(())

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::{Error, Result};
 
 /// Of the file's layout and of how text is read; a coordinator of another one is refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The file.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,10 +19,12 @@ pub struct Settings {
     pub want_scale: f32,
     pub kin_scale: f32,
     pub none_shift: f32,
-    /// How much a topic counts; how much more the nearest example does than the others; how much the description does.
+    /// How much a topic counts; how much more the nearest example does than the others; how much the description does; how much is
+    /// taken off for what fits a specialist's own examples.
     pub about_scale: f32,
     pub about_sharpness: f32,
     pub description_weight: f32,
+    pub cohesion_weight: f32,
     /// What is added for nobody.
     pub none_bias: f32,
     /// Logits are divided by it, so that their softmax is a probability.
@@ -87,6 +89,7 @@ impl Settings {
             ("none_shift", self.none_shift),
             ("about_scale", self.about_scale),
             ("description_weight", self.description_weight),
+            ("cohesion_weight", self.cohesion_weight),
             ("none_bias", self.none_bias),
         ] {
             if !value.is_finite() {

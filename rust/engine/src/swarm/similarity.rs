@@ -13,7 +13,6 @@ const CHANCE: f32 = 1e-4;
 pub struct Similarity {
     query: Vec<f32>, // coordinator.query (hidden)
     want: Dense,     // coordinator.project (want, 3 * hidden)
-    about: Dense,    // coordinator.about (hidden, 3 * hidden)
     families: Dense, // coordinator.families (families, want)
     settings: Settings,
 }
@@ -42,6 +41,8 @@ pub struct Profile {
     families: Vec<f32>,
     description: Vec<f32>,
     examples: Vec<Vec<f32>>,
+    /// How well its examples fit the description and each other, in the mean.
+    cohesion: f32,
 }
 
 impl Similarity {
@@ -55,13 +56,12 @@ impl Similarity {
         Ok(Self {
             query: values("query", &[hidden])?,
             want: dense("project", settings.want, 3 * hidden)?,
-            about: dense("about", hidden, 3 * hidden)?,
             families: dense("families", families, settings.want)?,
             settings,
         })
     }
 
-    /// From `(rows, hidden)` states, the sum of the tokens' meanings and what n-grams say of each family. The states are pooled to what
+    /// From `(rows, hidden)` states, the topic (of any length) and what n-grams say of each family. The states are pooled to what
     /// matters most of the request by a learned query, its maximum, and the mean of what stands before it.
     pub fn embed(
         &self,
@@ -74,8 +74,6 @@ impl Similarity {
         let (before, asked) = states.split_at(request.start * hidden);
         let pooled = [self.attended(asked, hidden), maximum(asked, hidden), mean(before, hidden)].concat();
         let want = unit(self.want.apply(&pooled));
-        let mut about = unit(topic);
-        about.iter_mut().zip(self.about.apply(&pooled)).for_each(|(about, more)| *about += more);
         let mut families = self.families.apply(&want);
         for (family, kin) in families.iter_mut().zip(opinion) {
             *family = self.settings.want_scale * *family + self.settings.kin_scale * kin;
@@ -83,7 +81,7 @@ impl Similarity {
         if let Some(none) = families.last_mut() {
             *none += self.settings.none_shift;
         }
-        Embedded { want, about: unit(about), families: softmax(families) }
+        Embedded { want, about: unit(topic), families: softmax(families) }
     }
 
     /// The mean of `(rows, hidden)`, weighed by the softmax of what the query says of each row.
@@ -96,10 +94,33 @@ impl Similarity {
         sum
     }
 
+    /// A specialist by what it shows; at least one example.
+    pub fn profile(&self, description: Embedded, examples: Vec<Embedded>) -> Profile {
+        let families = mean_of(&examples.iter().map(|text| text.families.as_slice()).collect::<Vec<_>>());
+        let examples: Vec<_> = examples.into_iter().map(|text| text.about).collect();
+        let cohesion = self.cohesion(&description.about, &examples);
+        Profile { families, description: description.about, examples, cohesion }
+    }
+
+    /// How well each example fits the description and the others, in the mean; an only one is as near as its description.
+    fn cohesion(&self, description: &[f32], examples: &[Vec<f32>]) -> f32 {
+        let fit = |at: usize, example: &Vec<f32>| {
+            let described = dot(example, description);
+            let others = examples.iter().enumerate().filter(|&(other, _)| other != at).map(|(_, other)| other);
+            let near = match examples.len() {
+                1 => described,
+                _ => near(others.map(|other| dot(example, other)), self.settings.about_sharpness),
+            };
+            near + self.settings.description_weight * described
+        };
+        examples.iter().enumerate().map(|(at, example)| fit(at, example)).sum::<f32>() / examples.len().max(1) as f32
+    }
+
     /// How well a topic fits a specialist's.
     fn topic(&self, about: &[f32], profile: &Profile) -> f32 {
         near(profile.examples.iter().map(|example| dot(about, example)), self.settings.about_sharpness)
             + self.settings.description_weight * dot(about, &profile.description)
+            - self.settings.cohesion_weight * profile.cohesion
     }
 
     /// How well each specialist fits a request, in calibrated logits, and how well nobody does.
@@ -124,16 +145,7 @@ impl Similarity {
     /// Numbers in its tensors.
     pub fn parameters(&self) -> u64 {
         let dense = |dense: &Dense| dense.weight.len() + dense.bias.len();
-        (self.query.len() + dense(&self.want) + dense(&self.about) + dense(&self.families)) as u64
-    }
-}
-
-impl Profile {
-    /// A specialist by what it shows; at least one example.
-    pub fn new(description: Embedded, examples: Vec<Embedded>) -> Self {
-        let families = mean_of(&examples.iter().map(|text| text.families.as_slice()).collect::<Vec<_>>());
-        let examples = examples.into_iter().map(|text| text.about).collect();
-        Self { families, description: description.about, examples }
+        (self.query.len() + dense(&self.want) + dense(&self.families)) as u64
     }
 }
 
@@ -209,7 +221,7 @@ mod tests {
 
     fn settings() -> Settings {
         Settings {
-            version: 2,
+            version: 3,
             want: 2,
             want_scale: 1.0,
             kin_scale: 0.5,
@@ -217,6 +229,7 @@ mod tests {
             about_scale: 4.0,
             about_sharpness: 1.0,
             description_weight: 0.25,
+            cohesion_weight: 0.5,
             none_bias: 1.0,
             temperature: 2.0,
             threshold: 0.5,
@@ -230,7 +243,6 @@ mod tests {
         Similarity {
             query: vec![0.0; 2],
             want: Dense { weight, bias: vec![0.0, 4.0] },
-            about: Dense { weight: vec![0.0; 12], bias: vec![0.6, -0.8] },
             families: Dense { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0, 0.2] },
             settings: settings(),
         }
@@ -247,8 +259,7 @@ mod tests {
         // Mean 3 and maximum 6 of the last two rows, minus 5; then minus 1, plus the bias.
         let found = similarity().embed(&states, 2, 1..3, vec![0.0, 9.0], &[0.0, 0.0]);
         assert_close(&found.want, &[4.0 / 5.0, 3.0 / 5.0]);
-        // The unit vector of the sum of meanings, plus what the states say.
-        assert_close(&found.about, &[0.6 / 0.4f32.sqrt(), 0.2 / 0.4f32.sqrt()]);
+        assert_close(&found.about, &[0.0, 1.0]);
         assert_close(&found.families, &[0.5, 0.5]);
         assert_close(
             &found.vector(),
@@ -256,7 +267,7 @@ mod tests {
         );
         let without = similarity().embed(&states[2..], 2, 0..2, vec![0.0, 0.0], &[0.4, 0.0]);
         assert_close(&without.want, &[9.0 / 97f32.sqrt(), 4.0 / 97f32.sqrt()]);
-        assert_close(&without.about, &[0.6, -0.8]);
+        assert_close(&without.about, &[0.0, 0.0]);
         let more = (9.0 / 97f32.sqrt() - 4.0 / 97f32.sqrt()).exp();
         assert_close(&without.families, &[more / (1.0 + more), 1.0 / (1.0 + more)]);
         // A query that tells the rows apart: weights 3 to 1, so that the first number is 2.5.
@@ -282,22 +293,27 @@ mod tests {
     #[test]
     fn a_specialist_is_as_near_as_its_family_and_its_nearest_texts() {
         let described = text([0.6, 0.8], [0.5, 0.5]);
-        let one = Profile::new(described.clone(), vec![text([1.0, 0.0], [0.8, 0.2])]);
+        let one = similarity().profile(described.clone(), vec![text([1.0, 0.0], [0.8, 0.2])]);
         let (logits, none) = similarity().logits(&text([0.0, 1.0], [0.9, 0.1]), &[&one]);
         let family = 0.9 * 0.8 + 0.1 * 0.2;
-        assert_close(&logits, &[(f32::ln(family + CHANCE) + 4.0 * 0.25 * 0.8) / 2.0]);
+        // Its only example is as near to it as its description: 0.6, and a quarter for the description.
+        let cohesion = 0.5 * 1.25 * 0.6;
+        assert_close(&logits, &[(f32::ln(family + CHANCE) + 4.0 * (0.25 * 0.8 - cohesion)) / 2.0]);
         assert_close(&[none], &[(f32::ln(0.9 * 0.2 + 0.1 * 0.8 + CHANCE) + 1.0) / 2.0]);
         // Of two examples the nearer counts more; their families are averaged.
-        let two = Profile::new(described, vec![text([1.0, 0.0], [0.8, 0.2]), text([0.0, 1.0], [0.4, 0.6])]);
+        let two = similarity().profile(described, vec![text([1.0, 0.0], [0.8, 0.2]), text([0.0, 1.0], [0.4, 0.6])]);
         assert_close(&two.families, &[0.6, 0.4]);
         let nearest = 1.0 + ((1.0 + (-1f32).exp()) / 2.0).ln();
         let (logits, _) = similarity().logits(&text([1.0, 0.0], [1.0, 0.0]), &[&one, &two]);
-        assert_close(&logits[1..], &[(f32::ln(0.6 + CHANCE) + 4.0 * (nearest + 0.25 * 0.6)) / 2.0]);
+        // Its examples are at right angles, and 0.6 and 0.8 near the description.
+        assert_close(&[two.cohesion], &[0.25 * 0.7]);
+        let cohesion = 0.5 * 0.25 * 0.7;
+        assert_close(&logits[1..], &[(f32::ln(0.6 + CHANCE) + 4.0 * (nearest + 0.25 * 0.6 - cohesion)) / 2.0]);
     }
 
     #[test]
     fn nobody_gets_what_no_specialist_is_for() {
-        let here = Profile::new(text([1.0, 0.0], [1.0, 0.0]), vec![text([1.0, 0.0], [1.0, 0.0])]);
+        let here = similarity().profile(text([1.0, 0.0], [1.0, 0.0]), vec![text([1.0, 0.0], [1.0, 0.0])]);
         let margin = |request: Embedded| {
             let (logits, none) = similarity().logits(&request, &[&here]);
             logits[0] - none

@@ -26,7 +26,7 @@ pub struct Settings {
 /// A compromise for the coordinator that comes along (`python -m bench.feedback`): a longer reach follows sooner, harms more.
 impl Default for Settings {
     fn default() -> Self {
-        Self { bound: 8.0, rate: 4.0, forgetting: 0.02, half_life_days: 60.0, near: 0.81, far: 0.56, most_regions: 256 }
+        Self { bound: 8.0, rate: 4.0, forgetting: 0.02, half_life_days: 60.0, near: 0.79, far: 0.53, most_regions: 256 }
     }
 }
 
