@@ -76,6 +76,8 @@ def test_a_terminated_run_goes_on(data: Path, tmp_path: Path) -> None:
     for line in process.stderr:
         if line.startswith("step "):
             break
+    second = run(*command, tmp_path / "killed")
+    assert (second.exit_code, "another process is at work on this run" in second.stderr) == (1, True)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert "the same command goes on from there" in stderr

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from synapse_engine.store.lock import locked_if_free
 from synapse_engine.train.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# Folders that this process trains in, until it ends.
+_held: dict[Path, ExitStack] = {}
 
 
 class RunFolder:
@@ -29,8 +34,8 @@ class RunFolder:
         self.curves = folder / "curves.png"
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Writes down what the run is, or checks that it is the one that lies here."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Writes down what the run is, or checks that it is the one that lies here; keeps other processes from it."""
+        self._hold()
         if not self.settings.exists():
             self.write(self.settings, lambda file: file.write_text(json.dumps(settings, indent=2) + "\n"))
             return
@@ -43,6 +48,18 @@ class RunFolder:
                         f"{self.folder}: this run has {part}.{name} = {found}, not {value}",
                         "continue it with the same options, or choose another --out",
                     )
+
+    def _hold(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder.resolve()
+        if place in _held:
+            return
+        with ExitStack() as stack:
+            if not stack.enter_context(locked_if_free(place / ".lock")):
+                raise CheckpointError(
+                    f"{self.folder}: another process is at work on this run", "wait for it, or choose another --out"
+                )
+            _held[place] = stack.pop_all()
 
     def read_settings(self) -> dict[str, Any]:
         """What ``begin`` wrote."""
